@@ -1,0 +1,1 @@
+"""What several rooms keep: PostgreSQL, evidence, suppression, permits, files."""
