@@ -10,7 +10,7 @@ import fcntl
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 
 class Clock(Protocol):
@@ -94,8 +94,8 @@ class LabClock:
         except FileNotFoundError:
             return 0.0
 
-    def _locked(self):  # noqa: ANN202
-        file = self.path.open("a+")
+    def _locked(self) -> TextIO:
+        file = self.path.open("a+")  # closing it, at the end of the caller's `with`, drops the lock
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         return file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dualstream_assets.estate.model import Estate
 
@@ -61,7 +62,7 @@ def _streams(estate: Estate) -> Iterator[Finding]:
         stages = stream.ramp.stages
         if stages[0].from_day != 0:
             yield Finding(f"{key}.ramp.stages[0].from_day", "the first stage must start at day 0")
-        for i, (low, high) in enumerate(zip(stages, stages[1:], strict=False), start=1):
+        for i, (low, high) in enumerate(pairwise(stages), start=1):
             if high.from_day <= low.from_day:
                 yield Finding(f"{key}.ramp.stages[{i}].from_day", f"must be above {low.from_day}")
             if high.cap_per_hour < low.cap_per_hour or high.cap_per_day < low.cap_per_day:
