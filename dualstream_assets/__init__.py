@@ -3,3 +3,11 @@
 `definitions.py` is the Dagster code location, `cli.py` the command `dualstream`. Each folder is a room with a
 plain core and a thin Dagster rim; `docs/architecture.md` has the picture.
 """
+
+import sys
+
+if sys.version_info < (3, 11):  # before anything that an older Python cannot parse
+    raise SystemExit(
+        "dualstream needs Python 3.11 or newer, this is %d.%d: make a virtual environment with a newer one"
+        % sys.version_info[:2]
+    )

@@ -24,7 +24,7 @@ class Verdict(StrEnum):
     """The three answers of a probe; only `pass` opens anything."""
 
     UNKNOWN = "unknown"
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105
     FAIL = "fail"
 
 
@@ -104,9 +104,7 @@ def probing(
     """
     with database.transaction() as connection:
         for subject in subjects:
-            record(
-                connection, subject, Verdict.UNKNOWN, "being looked at", source, clock.now(), timedelta(0)
-            )
+            record(connection, subject, Verdict.UNKNOWN, "being looked at", source, clock.now(), timedelta(0))
     yield Probe(database, clock, source, valid_for)
 
 
