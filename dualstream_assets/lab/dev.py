@@ -18,7 +18,9 @@ def dagster_home(state: Path) -> Path:
     """A DAGSTER_HOME below the state folder, with this project's dagster.yaml in it."""
     home = state / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(str(resources.files("dualstream_assets.store") / "dagster.yaml")), home / "dagster.yaml")
+    shutil.copyfile(
+        Path(str(resources.files("dualstream_assets.store") / "dagster.yaml")), home / "dagster.yaml"
+    )
     return home
 
 
