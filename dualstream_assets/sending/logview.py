@@ -1,0 +1,29 @@
+"""What the mail log can vouch for: until which moment it is read without a gap."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+GAP_KINDS = ("gap", "truncated", "rotated_unread", "lost")
+"""Kinds of `log_anomaly` after which the log before them proves no absence."""
+
+
+def complete_until(connection: Connection[Any]) -> datetime | None:
+    """The moment up to which every log source was read; None where no log was ever read.
+
+    `read_at` is when the reader last stood at the end of the file, so silence up to then is known.
+    """
+    row = connection.execute("select min(read_at) from log_source").fetchone()
+    return row[0] if row else None
+
+
+def gap_since(connection: Connection[Any], since: datetime) -> bool:
+    """Whether the log has a hole at or after a moment: then the absence of a line proves nothing."""
+    row = connection.execute(
+        "select 1 from log_anomaly where kind = any(%s) and at >= %s limit 1", (list(GAP_KINDS), since)
+    ).fetchone()
+    return row is not None

@@ -1,0 +1,79 @@
+"""The one list, across both streams, of addresses and domains never to mail again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+Kind = Literal["address", "domain"]
+Reason = Literal["unsubscribed", "complaint", "hard_bounce", "reply", "manual", "excluded", "blocklisted"]
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """One standing entry."""
+
+    kind: Kind
+    value: str
+    reason: Reason
+    source: str
+    since: datetime
+
+
+def suppress(
+    connection: Connection[Any], kind: Kind, value: str, reason: Reason, source: str, now: datetime
+) -> bool:
+    """Put an address or a domain on the list; returns whether it is new. A standing entry keeps its first reason."""
+    row = connection.execute(
+        "insert into suppression (kind, value, reason, source, since) values (%s, %s, %s, %s, %s)"
+        " on conflict (kind, value) where lifted_at is null do nothing returning id",
+        (kind, value.strip().lower(), reason, source, now),
+    ).fetchone()
+    return row is not None
+
+
+def lift(connection: Connection[Any], kind: Kind, value: str, reason: str, now: datetime) -> bool:
+    """Take an entry off, with a reason that stays on record; returns whether there was one."""
+    row = connection.execute(
+        "update suppression set lifted_at = %s, lifted_reason = %s"
+        " where kind = %s and value = %s and lifted_at is null returning id",
+        (now, reason, kind, value.strip().lower()),
+    ).fetchone()
+    return row is not None
+
+
+def suppressed(connection: Connection[Any], addresses: Iterable[str]) -> set[str]:
+    """Which of these (lower-case) addresses may not be mailed: by address, by domain, or by a parent domain."""
+    asked = {address: _domains(address) for address in addresses}
+    if not asked:
+        return set()
+    domains = sorted({domain for found in asked.values() for domain in found})
+    rows = connection.execute(
+        "select kind, value from suppression where lifted_at is null and"
+        " ((kind = 'address' and value = any(%s)) or (kind = 'domain' and value = any(%s)))",
+        (list(asked), domains),
+    ).fetchall()
+    hit = {(kind, value) for kind, value in rows}
+    return {
+        address
+        for address, of_address in asked.items()
+        if ("address", address) in hit or any(("domain", domain) in hit for domain in of_address)
+    }
+
+
+def all_suppressed(connection: Connection[Any]) -> list[Suppression]:
+    """Every standing entry, oldest first."""
+    rows = connection.execute(
+        "select kind, value, reason, source, since from suppression where lifted_at is null order by since, id"
+    ).fetchall()
+    return [Suppression(*row) for row in rows]
+
+
+def _domains(address: str) -> list[str]:
+    labels = address.rpartition("@")[2].split(".")
+    return [".".join(labels[i:]) for i in range(len(labels))]
