@@ -170,23 +170,11 @@ class Resolver:
 
     def _ask(self, name: str, rdtype: str) -> Answer:
         import dns.exception
-        import dns.name
-        import dns.resolver
 
         try:
             found = self._dnspython().resolve(f"{name}.", rdtype, search=False)
-        except dns.resolver.NXDOMAIN:
-            return Answer("nxdomain")
-        except dns.resolver.NoAnswer:
-            return Answer("nodata")
-        except dns.exception.Timeout:
-            return Answer("timeout")
-        except (dns.name.LabelTooLong, dns.name.EmptyLabel, dns.name.NameTooLong, dns.name.BadEscape):
-            return Answer("nxdomain")  # no zone can hold such a name
-        except (dns.resolver.NoNameservers, dns.resolver.YXDOMAIN):
-            return Answer("servfail")
-        except dns.exception.DNSException:
-            return Answer("servfail")  # a reply that does not parse answers nothing
+        except dns.exception.DNSException as error:
+            return Answer(_status_of(error))
         records = tuple(dict.fromkeys(_text(rdata) for rdata in found))
         return Answer("ok", records, found.rrset.ttl if found.rrset is not None else 0)
 
@@ -213,6 +201,28 @@ class Resolver:
 def reverse_name(ip: str) -> str:
     """The name that holds the PTR record of an address, without the final dot."""
     return ip_address(ip).reverse_pointer
+
+
+def _status_of(error: Exception) -> Status:
+    """What a lookup that brought no record means."""
+    import dns.exception
+    import dns.name
+    import dns.resolver
+
+    cannot_exist = (
+        dns.name.LabelTooLong,
+        dns.name.EmptyLabel,
+        dns.name.NameTooLong,
+        dns.name.BadEscape,
+        dns.name.IDNAException,
+    )
+    if isinstance(error, (dns.resolver.NXDOMAIN, *cannot_exist)):
+        return "nxdomain"
+    if isinstance(error, dns.resolver.NoAnswer):
+        return "nodata"
+    if isinstance(error, dns.exception.Timeout):
+        return "timeout"
+    return "servfail"  # no name server gave a usable reply, or the reply did not parse
 
 
 def _text(rdata: Any) -> str:

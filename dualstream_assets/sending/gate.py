@@ -2,7 +2,7 @@
 
 This is the only place that inserts into `permit` (a test searches the package). What is missing, stale, unknown or red
 refuses, and so do an active hard, block or manual brake, a stop nobody acknowledged, an unarmed stream, a foreign
-writer of the cap, a missing Reply-To, and a clock behind its own evidence. Refusals name the evidence and the next command.
+writer of the cap, a missing Reply-To, and a clock behind its own evidence. Refusals name evidence and next command.
 """
 
 from __future__ import annotations

@@ -189,3 +189,16 @@ def _wait_until_unleased(folder: Path, start: Callable[[], None], alive: Callabl
 
 _SUPERVISED: list[TextIO] = []
 """The exclusive lease of a supervisor that is stopping, kept open until the process ends."""
+
+
+def wait_until_free(folder: Path, timeout_s: float) -> None:
+    """Wait until no supervisor owns `folder`.
+
+    Raises:
+        ServerFailed: somebody still uses the server after `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    while folder.exists() and _owned(folder):
+        if time.monotonic() > deadline:
+            raise ServerFailed(f"{folder} is still in use by another process: stop that one first")
+        time.sleep(POLL_S)

@@ -53,7 +53,9 @@ def test_another_seed_gives_other_bytes(files: dict[str, bytes]) -> None:
 
 
 def test_the_zip_is_named_and_filled_as_cms_does(members: dict[str, str]) -> None:
-    stems = [f"{t}_20050523-20261108" for t in ("npidata_pfile", "othername_pfile", "pl_pfile", "endpoint_pfile")]
+    stems = [
+        f"{t}_20050523-20261108" for t in ("npidata_pfile", "othername_pfile", "pl_pfile", "endpoint_pfile")
+    ]
     assert sorted(members) == sorted([f"{s}.csv" for s in stems] + [f"{s}_fileheader.csv" for s in stems])
 
 

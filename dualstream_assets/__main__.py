@@ -1,0 +1,5 @@
+"""`python -m dualstream_assets` is the command `dualstream`."""
+
+from dualstream_assets.cli import main
+
+main()

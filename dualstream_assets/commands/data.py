@@ -1,0 +1,79 @@
+"""Releases and audiences: `release add|inspect`, `audience build|rule`. They need no database and no lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dualstream_assets.estate import Estate
+
+
+def _estate() -> Estate:
+    from dualstream_assets.entry import open_estate
+    from dualstream_assets.settings import Settings
+
+    return open_estate(Settings.read())
+
+
+@click.group()
+def release() -> None:
+    """NPPES releases and CMS lists."""
+
+
+@release.command("inspect")
+@click.argument("zip_path", metavar="ZIP", type=click.Path(path_type=Path))
+def release_inspect(zip_path: Path) -> None:
+    """Read a release and show counts per endpoint type, rule, repair and reject."""
+    from dualstream_assets.audience.inspect import inspect_release
+
+    for line in inspect_release(zip_path, _estate()):
+        click.echo(line)
+
+
+@release.command("add")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def release_add(files: tuple[Path, ...]) -> None:
+    """Check FILES (a release ZIP, CMS and OIG lists) and put them into the inbox."""
+    from dualstream_assets.entry import open_workplace
+    from dualstream_assets.registry.release import add
+
+    for line in add(files, open_workplace().endpoints.inbox):
+        click.echo(line)
+
+
+@click.group()
+def audience() -> None:
+    """Who may be written to, and on which stream."""
+
+
+@audience.command("build")
+@click.option("--release", "zip_path", required=True, type=click.Path(path_type=Path), help="A V2 release ZIP.")
+@click.option("--lists", type=click.Path(path_type=Path), default=None, help="Folder with CMS and OIG lists.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the CSVs.")
+def audience_build(zip_path: Path, lists: Path | None, out: Path) -> None:
+    """Split a release into the files of the plan, with a manifest; all of them or none."""
+    from datetime import UTC, datetime
+
+    from dualstream_assets.audience.split import build_audience_from_zip
+
+    estate = _estate()
+    today = datetime.now(UTC).astimezone(estate.zone).date()
+    manifest = build_audience_from_zip(zip_path, out, estate, lists_folder=lists, today=today)
+    for name, rows in manifest.rows.items():
+        click.echo(f"{rows:>9,}  {name}")
+    for line in manifest.unknown:
+        click.echo(f"unknown    {line}")
+    click.echo(f"           {out / 'manifest.json'}")
+
+
+@audience.command("rule")
+@click.argument("address_or_domain")
+def audience_rule(address_or_domain: str) -> None:
+    """Say which segment an ADDRESS or DOMAIN falls into, by which rule, on what evidence."""
+    from dualstream_assets.audience.classify import Classifier
+
+    classifier = Classifier.of(_estate().audience)
+    classify = classifier.classify_address if "@" in address_or_domain else classifier.classify_domain
+    ruling = classify(address_or_domain)
+    click.echo(f"{ruling.segment}  rule {ruling.rule}  {ruling.evidence}")
