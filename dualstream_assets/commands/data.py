@@ -48,7 +48,9 @@ def audience() -> None:
 
 
 @audience.command("build")
-@click.option("--release", "zip_path", required=True, type=click.Path(path_type=Path), help="A V2 release ZIP.")
+@click.option(
+    "--release", "zip_path", required=True, type=click.Path(path_type=Path), help="A V2 release ZIP."
+)
 @click.option("--lists", type=click.Path(path_type=Path), default=None, help="Folder with CMS and OIG lists.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the CSVs.")
 def audience_build(zip_path: Path, lists: Path | None, out: Path) -> None:

@@ -118,4 +118,6 @@ def _questions() -> None:
     for question in questions(found):
         mark = "answered" if question.answered(found) else "OPEN"
         click.echo(f"  [{mark:8}] {question.key}\n             {question.question} ({question.why})")
-    click.echo(f"\n{len(unanswered(found))} open. Production refuses to start until each has a value in the estate.")
+    click.echo(
+        f"\n{len(unanswered(found))} open. Production refuses to start until each has a value in the estate."
+    )

@@ -31,8 +31,12 @@ def suppress(address_or_domain: str, reason: str) -> None:
     workplace = open_workplace()
     kind = "address" if "@" in address_or_domain else "domain"
     with workplace.database.transaction() as connection:
-        new = put(connection, kind, address_or_domain, "manual", f"command line: {reason}", workplace.clock.now())
-    click.echo(f"{kind} {'suppressed' if new else 'was suppressed already'}; it is pushed to both listmonks before a wave")
+        new = put(
+            connection, kind, address_or_domain, "manual", f"command line: {reason}", workplace.clock.now()
+        )
+    click.echo(
+        f"{kind} {'suppressed' if new else 'was suppressed already'}; it is pushed to both listmonks before a wave"
+    )
 
 
 @click.command()

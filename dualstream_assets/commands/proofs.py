@@ -34,7 +34,9 @@ def report() -> None:
 
 
 @report.command("write")
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Default: the state folder's reports/.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=None, help="Default: the state folder's reports/."
+)
 def report_write(out: Path | None) -> None:
     """Write the page and print where it is."""
     from dualstream_assets.entry import open_workplace

@@ -13,7 +13,9 @@ from dualstream_assets.settings import Settings
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("demo"), help="Where everything is put.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path("demo"), help="Where everything is put."
+)
 @click.option("--seed", type=int, default=None, help="Another world: another seed.")
 def demo(folder: Path, seed: int | None) -> None:
     """Run the whole operation in a pretend internet over two virtual days, then write the report page."""
@@ -31,7 +33,9 @@ def lab_settings() -> Settings:
     """The settings of this process, which must be the lab's."""
     settings = Settings.read()
     if settings.environment != "lab":
-        raise click.UsageError(f"DUALSTREAM_ENV is {settings.environment}; the lab needs it to be lab or unset")
+        raise click.UsageError(
+            f"DUALSTREAM_ENV is {settings.environment}; the lab needs it to be lab or unset"
+        )
     return settings
 
 

@@ -101,7 +101,9 @@ def _run(folder: Path, console: Console) -> int:
     recipients = Recipients(
         at.sinks or Path(os.devnull), {s: listmonk.url for s, listmonk in at.listmonk.items()}, world.opts_out
     )
-    with _step(console, steps, "the chain: registry, audience, verification, listmonk, identity, Postfix, gate"):
+    with _step(
+        console, steps, "the chain: registry, audience, verification, listmonk, identity, Postfix, gate"
+    ):
         _materialise_all()
 
     truckers = [trucker.email for trucker in world.truckers]
@@ -113,7 +115,9 @@ def _run(folder: Path, console: Console) -> int:
         with _step(console, steps, f"day {number}: caps at 07:20, a tick every six minutes"):
             day.set_caps()
             _recheck(workplace)
-            special = {1: lambda: _see_red(workplace, red), 4: lambda: _kill(workplace, red)} if number == 1 else {}
+            special = (
+                {1: lambda: _see_red(workplace, red), 4: lambda: _kill(workplace, red)} if number == 1 else {}
+            )
             foreign = truckers[(number - 1) * FOREIGN_PER_DAY : number * FOREIGN_PER_DAY]
             days.append(day.run(foreign, special))
             _cap_reached(days[-1].last_reason.get(HOT, ""), red)
@@ -176,7 +180,14 @@ def _recheck(workplace: Workplace) -> None:
     streams = workplace.estate.streams
     per_stream = ("identity", "listmonk", "subscribers", "rampcap", "campaign", "gate")
     wanted = [f"{s}/{n}" for s in streams for n in per_stream]
-    shared = ("mta/config", "mta/deployed", "mta/drift", "sending/suppression", "maillog/log", "maillog/outcomes")
+    shared = (
+        "mta/config",
+        "mta/deployed",
+        "mta/drift",
+        "sending/suppression",
+        "maillog/log",
+        "maillog/outcomes",
+    )
     scores = [f"{s}/message_score" for s in streams]
     fresh = ("verification/verified_institutional",)
     _materialise(" or ".join(f'key:"{key}"' for key in (*wanted, *shared, *scores, *fresh)))
@@ -209,7 +220,9 @@ def _recheck_identity() -> None:
 
 
 def _kill(workplace: Workplace, red: dict[str, str]) -> None:
-    red["kill -9 mid-wave"] = f"killed while its wave was {kill_mid_wave(workplace)}; nobody twice, nobody lost"
+    red["kill -9 mid-wave"] = (
+        f"killed while its wave was {kill_mid_wave(workplace)}; nobody twice, nobody lost"
+    )
 
 
 def _cap_reached(reason: str, red: dict[str, str]) -> None:

@@ -72,7 +72,9 @@ def kill_mid_wave(workplace: Workplace) -> str:
     state = ""
     while not state and child.poll() is None and time.monotonic() < deadline:
         with workplace.database.transaction() as connection:
-            found = connection.execute("select state from wave where id > %s order by id", (before,)).fetchone()
+            found = connection.execute(
+                "select state from wave where id > %s order by id", (before,)
+            ).fetchone()
         state = found[0] if found else ""
     if child.poll() is None:
         os.kill(child.pid, signal.SIGKILL)

@@ -205,6 +205,7 @@ class _Udp(socketserver.UDPServer):
 class _Tcp(socketserver.ThreadingTCPServer):
     lab: LabDns
     daemon_threads = True
+    allow_reuse_address = True
     request_queue_size = 64
 
 

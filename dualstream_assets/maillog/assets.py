@@ -11,6 +11,7 @@ from dualstream_assets.resources import WorkplaceParam, look
 
 ROOM = "maillog"
 DAYS_SHOWN = 7
+asset: Any = dg.asset  # no type checker finds its overload through `**look(...)`
 
 
 def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:
@@ -23,7 +24,7 @@ def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:
 
 
 def _log(environment: str) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **look(
             keys.MAILLOG_LOG,
             ROOM,
@@ -34,7 +35,7 @@ def _log(environment: str) -> dg.AssetsDefinition:
             kinds=("log",),
         )
     )
-    def log(workplace: WorkplaceParam) -> dg.MaterializeResult[None]:
+    def log(workplace: WorkplaceParam) -> dg.MaterializeResult:
         path = workplace.endpoints.maillog
         if path is None or not path.exists():
             raise dg.Failure(
@@ -61,7 +62,7 @@ def _log(environment: str) -> dg.AssetsDefinition:
 
 
 def _outcomes(environment: str) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **look(
             keys.MAILLOG_OUTCOMES,
             ROOM,
@@ -83,7 +84,7 @@ def _outcomes(environment: str) -> dg.AssetsDefinition:
         ),
         deps=[list(keys.MAILLOG_LOG)],
     )
-    def outcomes(workplace: WorkplaceParam) -> dg.MaterializeResult[None]:
+    def outcomes(workplace: WorkplaceParam) -> dg.MaterializeResult:
         from dualstream_assets.maillog.complete import alarms
         from dualstream_assets.maillog.outcomes import read_log
 
@@ -118,7 +119,7 @@ def _alarm_table(lately: dict[str, int]) -> str:
 
 
 def _delivery(stream: str, environment: str) -> dg.AssetsDefinition:
-    @dg.asset(
+    @asset(
         **look(
             keys.of_stream(stream, "delivery"),
             ROOM,
@@ -131,7 +132,7 @@ def _delivery(stream: str, environment: str) -> dg.AssetsDefinition:
         ),
         deps=[list(keys.MAILLOG_OUTCOMES)],
     )
-    def delivery(workplace: WorkplaceParam) -> dg.MaterializeResult[None]:
+    def delivery(workplace: WorkplaceParam) -> dg.MaterializeResult:
         return dg.MaterializeResult(metadata=_delivery_metadata(workplace, stream))
 
     return delivery

@@ -1,4 +1,4 @@
-"""Whether the mail log can be relied on: read to its end lately, nothing unparsed, no hole. Else the gate stays shut."""
+"""Whether the mail log can be relied on: read to its end lately, nothing unparsed, no hole. Else the gate is shut."""
 
 from __future__ import annotations
 

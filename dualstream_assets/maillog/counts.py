@@ -45,7 +45,7 @@ def units_of_day(database: Database, stream: str, day: date, zone: ZoneInfo) -> 
 
 
 def in_flight(database: Database, stream: str, minutes: int, now: datetime) -> int:
-    """Messages taken earlier than `minutes` ago and still in the queue: not in `units_last`, but they may go any time."""
+    """Messages taken earlier than `minutes` ago and still queued: not in `units_last`, but they may go any time."""
     return _count(database, _IN_FLIGHT, stream, now - timedelta(minutes=minutes), now)
 
 

@@ -73,9 +73,7 @@ _TOUCHY = Lane(connections=1, sessions_per_s=0.2, rcpt_per_session=5, stop_at_un
 _ONE_BY_ONE = Lane(
     connections=1, sessions_per_s=0.2, rcpt_per_session=1, stop_at_unknown=None, domains_per_session=1
 )
-_ANY_OTHER = Lane(
-    connections=1, sessions_per_s=0.2, rcpt_per_session=10, stop_at_unknown=5, per_address=True
-)
+_ANY_OTHER = Lane(connections=1, sessions_per_s=0.2, rcpt_per_session=10, stop_at_unknown=5, per_address=True)
 
 _LANES = {
     "google": _GOOGLE,

@@ -97,8 +97,12 @@ def test_a_missing_key_names_a_misspelt_one(broken):
 
 
 def test_a_zone_that_does_not_exist_is_refused(broken):
-    found = broken(('domain = "performancewest.net"', 'domain = "performancewest.net"\ntime_zone = "Mars/Base"'))
-    assert found == ["organisation.time_zone: 'Mars/Base' is not an IANA time zone such as 'America/New_York'"]
+    found = broken(
+        ('domain = "performancewest.net"', 'domain = "performancewest.net"\ntime_zone = "Mars/Base"')
+    )
+    assert found == [
+        "organisation.time_zone: 'Mars/Base' is not an IANA time zone such as 'America/New_York'"
+    ]
 
 
 def test_a_probe_on_a_sending_address_is_refused(broken):

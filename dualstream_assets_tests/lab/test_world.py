@@ -14,6 +14,7 @@ from dualstream_assets.lab.mailboxes import FALSE_FRIENDS
 from dualstream_assets.lab.operators import OPERATORS
 from dualstream_assets.lab.people import luhn_check_digit
 from dualstream_assets.lab.world import MailboxTruth, Nature, World
+from dualstream_assets.receivers.operators import CONSUMER_OPERATORS, operator_of
 from dualstream_assets_tests.lab.small_world import SEED, estate_of_lab, small_world
 
 
@@ -170,3 +171,13 @@ def test_every_name_of_a_mail_host_has_one_address(full: World) -> None:
     for domain in full.domains:
         for host in domain.mx:
             assert address_of.setdefault(host.name, host.address) == host.address
+
+
+def test_the_operator_of_every_domain_is_recognised_by_its_mail_hosts(full: World) -> None:
+    found = {d.name: operator_of([h.name for h in d.hosts]) for d in full.domains if d.hosts}
+    assert found == {d.name: d.operator for d in full.domains if d.hosts}
+
+
+def test_practices_at_consumer_operators_are_recognised_as_such(full: World) -> None:
+    run_by_consumers = {d.name for d in full.domains if d.owner and d.operator in CONSUMER_OPERATORS}
+    assert run_by_consumers == {d.name for d in full.domains if d.nature is Nature.CONSUMER_RUN}

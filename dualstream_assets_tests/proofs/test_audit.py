@@ -37,7 +37,9 @@ class Ledger:
             (wave, address, state, NOW),
         )
 
-    def mailed(self, wave: int, uuid: str, queue_id: str, address: str, transport: str, original=None) -> None:
+    def mailed(
+        self, wave: int, uuid: str, queue_id: str, address: str, transport: str, original=None
+    ) -> None:
         self.connection.execute(
             "insert into log_message (queue_id, original_id, submit_service, campaign_uuid, sender, received_at)"
             " values (%s, %s, 'postfix/hcsubmit107', %s, 'b@bounce-hc.performancewest.test', %s)",

@@ -138,7 +138,7 @@ def test_below_the_minimum_a_poor_share_says_nothing() -> None:
 
 
 def test_row_9_a_full_day_advances_by_one() -> None:
-    found = decided(RampState(0), a_day(attempts=900, delivered=800))
+    found = decided(RampState(0), a_day(attempts=850, delivered=800))
     assert (found.rule, found.state.effective_day, found.reason.split(":")[0]) == (9, 1, "volume")
 
 
