@@ -27,8 +27,8 @@ from dualstream_assets.listmonk.declared import (
 from dualstream_assets.listmonk.errors import (
     CampaignRunning,
     Denied,
+    Faulty,
     Invalid,
-    ListmonkError,
     NotAsDeclared,
     PlanChanged,
     RestartPending,
@@ -191,9 +191,7 @@ def _wait_for_restart(client: Client, before: str | None) -> None:
         try:
             line = _boot_line(client)
             return line is not None and line != before and not client.config().get("needs_restart")
-        except Unreachable:
+        except (Unreachable, Faulty):  # between the two processes
             return False
-        except ListmonkError as error:
-            raise NotAsDeclared(error.cause, error.cure) from error
 
     client.wait_until(restarted, RESTART_S, "its restart")

@@ -21,7 +21,6 @@ WINDOW_LENGTH = "app.message_sliding_window_duration"
 WINDOW_RATE = "app.message_sliding_window_rate"
 WINDOW_MINUTES = 6
 BULLET = "\N{BULLET}"
-SECRETS = ("password", "username", "secret", "key")
 
 SERVER_BASE: Mapping[str, Any] = {
     "name": "", "uuid": "", "enabled": True, "host": "", "hello_hostname": "", "port": 25, "auth_protocol": "none",

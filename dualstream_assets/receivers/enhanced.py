@@ -24,17 +24,16 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _read() -> tuple[EnhancedRow, ...]:
     table = resources.files("dualstream_assets.receivers") / "enhanced.csv"
-    with table.open(encoding="utf-8", newline="") as file:
-        return tuple(
-            EnhancedRow(
-                _numbers(row["low"]),
-                _numbers(row["high"]),
-                frozenset(int(code) for code in row["codes"].split()),
-                row["ruling"],
-                row["rule"],
-            )
-            for row in csv.DictReader(file)
+    return tuple(
+        EnhancedRow(
+            _numbers(row["low"]),
+            _numbers(row["high"]),
+            frozenset(int(code) for code in row["codes"].split()),
+            row["ruling"],
+            row["rule"],
         )
+        for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+    )
 
 
 ENHANCED = _read()

@@ -98,8 +98,8 @@ def lane_of(operator: str) -> Lane:
 @cache
 def _suffixes() -> dict[str, str]:
     table = resources.files("dualstream_assets.receivers") / "operators.csv"
-    with table.open(encoding="utf-8", newline="") as file:
-        return {row["suffix"]: row["operator"] for row in csv.DictReader(file)}
+    lines = table.read_text(encoding="utf-8").splitlines()
+    return {row["suffix"]: row["operator"] for row in csv.DictReader(lines)}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What an SMTP reply says about the mailbox, about us, or about nothing: one ruling per reply, with the rule that fired.
+"""What an SMTP reply says about the mailbox, about us, or about nothing: one ruling per reply, with its rule.
 
 The order of the rules is the main lever of correctness (facts: verification section 2.2): stage, operator's own
 words, block words whatever the code, full, enhanced code, dead phrases, bare code. Most of what is dressed up as a
@@ -34,7 +34,7 @@ _Rule = Callable[[Reply, str, str | None], Ruling | None]
 """(reply, its text without addresses in lower case, its enhanced code) -> ruling, None where it does not apply."""
 
 _CODE = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d]|\.\d)")
-_ADDRESS = re.compile(r"<[^<>\s]*>|[^\s<>()\[\]:;,\"']+@[^\s<>()\[\]:;,\"']+")
+_ADDRESS = re.compile(r"<(?!https?:)[^<>\s]*>|[^\s<>()\[\]:;,\"']+@[^\s<>()\[\]:;,\"']+")
 
 
 def enhanced_code(text: str, code: int | None = None) -> str | None:
@@ -58,7 +58,7 @@ _WAIT = re.compile(r"\b(\d{1,4})\s*(s|sec|secs|seconds?|m|min|mins|minutes?)\b",
 
 
 def wait_hint_s(text: str) -> int | None:
-    """How long the text asks us to wait, in seconds (`try again in 300 seconds`); None without a number, at most 1 h."""
+    """How long the text asks us to wait, seconds (`try again in 300 seconds`); None without a number up to an hour."""
     match = _WAIT.search(_ADDRESS.sub("<>", text))
     if not match:
         return None
@@ -91,15 +91,21 @@ def _before_rcpt(reply: Reply, words: str, enhanced: str | None) -> Ruling | Non
         return None
     if _tls_wanted(reply, words, enhanced):
         return Ruling(RulingKind.RETRY, "tls_required")
-    if wording.GREYLIST.search(words) and reply.code < 500:  # noqa: PLR2004
-        return Ruling(RulingKind.RETRY, "greylisted")
-    if reply.code == 521 and not wording.BLOCK.search(words) and enhanced in (None, "5.3.2"):  # noqa: PLR2004
-        return Ruling(RulingKind.UNDELIVERABLE, "host_takes_no_mail")
-    if reply.code in wording.PROTOCOL_FAULTS and not wording.BLOCK.search(words):
-        return Ruling(RulingKind.RISKY, "protocol_fault")
-    if reply.code >= 500:  # noqa: PLR2004
-        return Ruling(RulingKind.BLOCKED, f"{reply.stage}_refused")
-    if wording.BLOCK.search(words) or _is_rate(reply, enhanced):
+    permanent = reply.code >= 500  # noqa: PLR2004
+    return (_refused_early if permanent else _deferred_early)(reply, words, enhanced)
+
+
+def _refused_early(reply: Reply, words: str, enhanced: str | None) -> Ruling:
+    if not wording.BLOCK.search(words):
+        if reply.code == 521 and enhanced in (None, "5.3.2"):  # noqa: PLR2004
+            return Ruling(RulingKind.UNDELIVERABLE, "host_takes_no_mail")
+        if reply.code in wording.PROTOCOL_FAULTS:
+            return Ruling(RulingKind.RISKY, "protocol_fault")
+    return Ruling(RulingKind.BLOCKED, f"{reply.stage}_refused")
+
+
+def _deferred_early(reply: Reply, words: str, enhanced: str | None) -> Ruling:
+    if not wording.GREYLIST.search(words) and (wording.BLOCK.search(words) or _is_rate(reply, enhanced)):
         return Ruling(RulingKind.BLOCKED, f"{reply.stage}_blocked")
     return Ruling(RulingKind.RETRY, f"{reply.stage}_deferred")
 
@@ -175,6 +181,8 @@ def _bare(reply: Reply, words: str, enhanced: str | None) -> Ruling | None:  # n
     """Step 7: a code without words proves nothing; a temporary one is asked again."""
     if 400 <= reply.code < 500:  # noqa: PLR2004
         return Ruling(RulingKind.RETRY, "temporary")
+    if reply.code == 556:  # noqa: PLR2004  # RFC 7504: the domain takes no mail
+        return Ruling(RulingKind.UNDELIVERABLE, "host_takes_no_mail")
     if reply.code in wording.PROTOCOL_FAULTS:
         return Ruling(RulingKind.RISKY, "protocol_fault")
     return None

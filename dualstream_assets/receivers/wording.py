@@ -22,64 +22,67 @@ GREYLIST = _any(r"gr[ea]y-? ?list", r"postgrey")
 
 BLOCK = _any(
     # listed somewhere
-    r"spamhaus|spamcop|spamrats|sorbs\b|barracudacentral|uceprotect|proofpoint\.com/.*ipcheck|senderscore",
+    r"spamhaus|spamcop|spamrats|sorbs\b|barracudacentral|uceprotect|ipcheck\.proofpoint|senderscore",
     r"\b(dns|r)bls?\b|\bdnsbl|black-?hole|(black|block|deny)-? ?list",
-    r"\bblocked\b|\bblocking\b|\bblock-rcpt\b|\bbanned\b|\bers-\w+|blocked_",
-    r"\breputation\b|\bspam(ming|mer)?\b|\banti-?spam|\babus(e|ive)\b|\bsuspicious|\bunsolicited",
+    r"\bblock(ed|ing)\b|\bblock-rcpt\b|\bbanned\b|\bers-\w",
+    r"\breputation\b|\b(anti-?)?spam(ming|mer)?\b|\babus(e|ive)\b|\bsuspicious|\bunsolicited",
     # our address, our name
-    r"your (ip|host|server|network|sending)|(sending|sender|client|source) ip\b|client host",
-    r"reverse (dns|hostname|host name|name|lookup|ip)|\brdns\b|\bptr\b|\bhelo\b|\behlo\b|invalid hostname",
+    r"\byour (ip|host|server|network|sending)|(sending|sender|client|source) ip\b|client host",
+    r"reverse (dns|host ?name|name|lookup|ip)|\brdns\b|\bptr\b|invalid hostname",
+    r"\b(helo|ehlo)\b.{0,40}(reject|denied|invalid|mismatch|spoof|resolve)|(invalid|bad) (helo|ehlo)\b",
     # our sender
-    r"\b(spf|dkim|dmarc|arc)\b|unauthenticated|sender (address )?(rejected|denied|verify|verification|domain)",
-    r"\bsender (is )?(not|un)|domain of sender|spoof",
+    r"\b(spf|dkim|dmarc)\b|unauthenticated|spoof|domain of sender|\bsender (is )?(not|un)",
+    r"sender (address )?(rejected|denied|verif|domain)",
     # rate
-    r"rate[- ]?limit|throttl|too (fast|frequent|quickly|many (?!recipients (in|for|per|this)|recipients$))",
-    r"excessive|(hourly|daily|connection|message|session|sending|rate) limit",
-    r"\bib\d{3}\b",
+    r"rate[- ]?limit|throttl|too (fast|frequent|quickly|many (?!recipients\b))|excessive",
+    r"(hourly|daily|connection|message|session|sending|rate) limit|\bib\d{3}\b",
     # our standing with them
     r"\bpolic(y|ies)\b",
     # `relay access denied` and Exchange's `recipient address rejected: access denied` are other things
     r"(?<!relay )(?<!rejected: )access denied",
-    r"not allowed to (send|connect)|(connection|message|mail|email) (was )?(refused|rejected|denied) (by|due)",
+    r"not allowed to (send|connect)|(connection|message|e?mail) (was )?(refused|rejected|denied) (by|due)",
     r"no smtp service|not accepting (mail|messages|connections) from",
 )
 
 RELAY = _any(
     r"relay(ing)? (access )?(denied|not|prohibited|is not)",
-    r"unable to relay|(not|cannot|do not|don't) relay|not permitted to relay|no relay",
+    r"unable to relay|(not|cannot|do not|don't) relay|no relay",
     r"(domain|host) (is )?not (hosted|handled|served|local|found here)|not a local domain",
 )
 
 TLS = _any(
-    r"starttls|\btls (is )?(required|needed)|requires? tls|must (use|issue) tls|encryption (is )?(required|needed)"
+    r"starttls|\btls (is )?(required|needed)|requires? tls|must (use|issue) tls",
+    r"encryption (is )?(required|needed)",
 )
 
 FULL = _any(
-    r"over ?-?quota|quota (is )?(exceeded|full|limit)|exceed(s|ed|ing)? (its |the |their |his |her )?(\w+ )?quota",
-    r"(mailbox|inbox|mail box|account|user) (is |has been )?(too )?full|mailbox.*\bfull\b",
-    r"out of (storage|space|disk)|(exceeded|exceeds) (the )?(storage|mailbox|size)( (size|allocation|limit))?|mailbox size limit",
+    r"over ?-?quota|quota (is |has been )?(exceeded|full|limit)|exceed(s|ed|ing)? (\w+ )?(\w+ )?quota",
+    r"(mailbox|inbox|mail box|account|user) (is |has been )?(too )?full|mailbox.{0,40}\bfull\b",
+    r"out of (storage|space|disk)|exceed(s|ed) (the )?storage|mailbox size limit",
 )
 
 SUSPENDED = _any(
-    r"(account|mailbox|user|recipient|address)( \S+)? (is |has been |was |temporarily |currently )*"
-    r"(disabled|inactive|suspended|deactivated|locked|not active|frozen|expired)",
-    r"(disabled|inactive|suspended|deactivated|locked) (account|mailbox|user|recipient)",
+    r"\b(account|mailbox|user|recipient|address)\b.{0,60}"
+    r"\b(disabled|inactive|suspended|deactivated|locked|frozen)\b",
+    r"\b(disabled|inactive|suspended|deactivated|locked) (account|mailbox|user|recipient)",
 )
 
 CLEARLY_DEAD = _any(
-    r"user unknown|unknown (user|recipient|mailbox|address|account)|(recipient|mailbox|address|account) (is )?unknown",
-    r"no such (user|mailbox|recipient|address|account|person|local user|email)|nosuchuser",
+    r"user unknown|unknown (local )?(user|recipient|mailbox|address|account)",
+    r"(recipient|mailbox|address|account) (is )?unknown",
+    r"no such (local )?(user|mailbox|recipient|address|account|person|e-?mail)|nosuchuser",
     r"(does not|doesn't|doesnt|do not|did not) (exist|have an? )|non-?existent|not exist",
-    r"(recipient|mailbox|user|account|address|addressee)( \S*)? (was |is |could )*(not|n't) (be )?found|recipientnotfound",
-    r"invalid[- ](recipient|mailbox|user|address)|marked as invalid|(recipient|mailbox|address|user) (is )?invalid",
-    r"not a (valid|known) (mailbox|user|recipient|address|account)|not our customer|no mailbox here",
+    r"(recipient|mailbox|user|account|addressee|address)( \S*)? (was |is |could )*(not|n't) (be )?found",
+    r"recipientnotfound|marked as invalid|invalid[- ](recipient|mailbox|user|address)",
+    r"(recipient|mailbox|address|user) (is )?invalid|not our customer|no mailbox here",
+    r"not a (valid|known) (mailbox|user|recipient|address|account)",
     r"(no longer|not) (on this server|here|employed|with us|in use|in service|available at|valid)",
 )
 """Phrases that are about the mailbox even in a 5.7.1."""
 
 DEAD = _any(
-    r"mailbox (is |currently )?(unavailable|not available)",
-    r"unrout(e)?able (mail )?address|address (has been |was )?(deleted|removed|closed)|account (has been |was )?(deleted|closed)",
+    r"mailbox (is |currently )?(unavailable|not available)|unrout(e)?able (mail )?address",
+    r"(address|account) (has been |was )?(deleted|removed|closed)",
     r"recipient (is )?(not known|no longer)|mailbox (is )?(gone|closed|removed|deleted)",
 )
 """Phrases that say so only where no code says otherwise."""
@@ -165,7 +168,7 @@ OWN_WORDS: tuple[OwnWords, ...] = (
         "google",
         _R,
         "google_busy_mailbox",
-        r"receiving (mail|email|messages) (at a rate|too)",
+        r"receiving (mail|email|messages|too)\b",
         enhanced=r"[45]\.2\.1",
     ),
     _own("google", _R, "google_one_domain_each", codes=(451,), enhanced=r"4\.3\.0"),

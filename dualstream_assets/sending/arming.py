@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LONGEST = timedelta(days=31)
 
 
-class ArmingRefused(ValueError):  # noqa: N818
+class ArmingRefused(ValueError):
     """The stream cannot be armed; the message says why and what to do."""
 
 

@@ -27,7 +27,7 @@ OPERATORS_THAT_STOP = 2
 """Blocks at this many operators within one hour stop the stream; at one they suspend that operator."""
 
 
-class BrakeRefused(ValueError):  # noqa: N818
+class BrakeRefused(ValueError):
     """A brake needs a reason, or is not on; the message says which."""
 
 

@@ -96,7 +96,7 @@ class GateReport:
         return f"{self.stream}: gate shut: {first.said}{more}. Next: {first.cure}"
 
 
-class GateShut(RuntimeError):  # noqa: N818
+class GateShut(RuntimeError):
     """No permit; `report` has every row."""
 
     def __init__(self, report: GateReport) -> None:

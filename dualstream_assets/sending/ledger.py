@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 
-class LedgerRefused(RuntimeError):  # noqa: N818
+class LedgerRefused(RuntimeError):
     """The ledger does not allow it: another wave is under way, or a person is already in this campaign."""
 
 

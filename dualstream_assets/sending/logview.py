@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from psycopg import Connection
 
-GAP_KINDS = ("gap", "truncated", "rotated_unread", "lost")
-"""Kinds of `log_anomaly` after which the log before them proves no absence."""
+GAP_KINDS = ("gap", "unparsed")
+"""Kinds of `log_anomaly` beside which the absence of a line proves nothing, acknowledged or not."""
 
 
 def complete_until(connection: Connection[Any]) -> datetime | None:

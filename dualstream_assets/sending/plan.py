@@ -108,16 +108,16 @@ def allowance(
     stream: Stream, zone: ZoneInfo, now: datetime, caps: Caps, units: Units, moment: Moment
 ) -> Allowance:
     """How many people may be released at `now`."""
-    own_hour = int(caps.per_hour * stream.share)
-    own_day = int(caps.per_day * stream.share)
+    own_hour = int(caps.cap_per_hour * stream.share)
+    own_day = int(caps.cap_per_day * stream.share)
     tenth, least = max(1, own_hour // WAVES_PER_HOUR), max(1, own_hour // (2 * WAVES_PER_HOUR))
     hour_left = min(
-        caps.per_hour - units.hour - units.in_flight, own_hour - units.own_hour - units.own_in_flight
+        caps.cap_per_hour - units.hour - units.in_flight, own_hour - units.own_hour - units.own_in_flight
     )
-    day_left = min(caps.per_day - units.day, own_day - units.own_day - units.carried)
+    day_left = min(caps.cap_per_day - units.day, own_day - units.own_day - units.carried)
     why_not = _not_now(stream, zone, now, caps, units, moment)
     if why_not is None and day_left <= 0:
-        used = units.day if own_day == caps.per_day else units.own_day + units.carried
+        used = units.day if own_day == caps.cap_per_day else units.own_day + units.carried
         why_not = f"day cap reached: {used} of {own_day} today"
     if why_not is None and hour_left < min(least, day_left):
         used = own_hour - hour_left
@@ -143,10 +143,8 @@ def _not_now(
         due = (moment.last_release + BETWEEN_WAVES).astimezone(zone)
         return f"the last wave is not six minutes old, next at {due:%H:%M:%S}"
     backlog = units.in_flight
-    if backlog > caps.per_hour:
-        return (
-            f"backlog: {backlog} messages queued, more than one hour of the cap ({caps.per_hour}); draining"
-        )
+    if backlog > caps.cap_per_hour:
+        return f"backlog: {backlog} messages queued, more than one hour of the cap ({caps.cap_per_hour}); draining"
     return None
 
 
@@ -184,8 +182,8 @@ def plan_wave(  # noqa: PLR0917
         now,
         now.astimezone(zone).date(),
         picked.people,
-        caps.per_hour,
-        caps.per_day,
+        caps.cap_per_hour,
+        caps.cap_per_day,
         why,
         allowed,
         units,

@@ -84,13 +84,21 @@ class RampDecision:
     cap_per_day: int
     red: bool = False
 
+    @property
+    def said(self) -> str:
+        """The decision in one line."""
+        return (
+            f"{self.local_date}: {self.cap_per_hour}/h and {self.cap_per_day}/day, day {self.state.effective_day};"
+            f" {self.reason} (row {self.rule})"
+        )
+
 
 @dataclass(frozen=True)
 class Caps:
     """Caps that hold at a moment, messages; `why` names the decision."""
 
-    per_hour: int
-    per_day: int
+    cap_per_hour: int
+    cap_per_day: int
     why: str = ""
 
 

@@ -76,6 +76,14 @@ class CapSet:
     others: Mapping[str, tuple[Belt | None, Belt | None]] = field(default_factory=dict)
 
     @property
+    def headline(self) -> str:
+        """What happened, in one line."""
+        caps = f"{self.stream}: {self.caps.cap_per_hour}/h and {self.caps.cap_per_day}/day ({self.caps.why})"
+        if self.written:
+            return f"{caps}; belt set to {self.after or 'off'}, was {self.before or 'off'}"
+        return f"{caps}; belt {self.before or 'off'} not written: {self.why_not}"
+
+    @property
     def others_untouched(self) -> bool:
         """Whether every other stream's belt is as it was."""
         return all(before == after for before, after in self.others.values())
@@ -132,7 +140,7 @@ def _apply(
     *,
     act: bool,
 ) -> CapSet:
-    wanted = belt_of(caps.per_hour)
+    wanted = belt_of(caps.cap_per_hour)
     port = ports.get(stream)
     before = port.read() if port else None
     with database.transaction() as connection:
@@ -188,7 +196,7 @@ def _keep(
         "insert into cap_history (stream, cap_per_hour, previous, writer, reason, set_at, read_back)"
         " values (%s, %s, %s, %s, %s, %s, %s)"
     )
-    connection.execute(insert, (stream, caps.per_hour, _rate(before), OURS, reason, now, _rate(after)))
+    connection.execute(insert, (stream, caps.cap_per_hour, _rate(before), OURS, reason, now, _rate(after)))
     for other, (was, stays) in others.items():
         per_hour = stays.rate * 60 // stays.minutes if stays else 0
         seen = f"{was or 'off'} before, {stays or 'off'} after"
@@ -222,7 +230,7 @@ def lower_on_drift(
             caps = caps_in_force(connection, estate, stream, stamp, now)
         port = ports.get(stream)
         before = port.read() if port else None
-        wanted = belt_of(caps.per_hour)
+        wanted = belt_of(caps.cap_per_hour)
         if before is not None and not wider(before, wanted):
             why_not = "not wider than allowed"
             return CapSet(stream, None, caps, wanted, before, before, written=False, why_not=why_not)
@@ -248,12 +256,16 @@ def cap_is_ramp(estate: Estate, stream: str, caps: Caps, port: CapPort | None) -
     if port is None:
         return CapFinding(None, f"listmonk of {stream} cannot be reached")
     belt = port.read()
-    wanted = belt_of(caps.per_hour)
+    wanted = belt_of(caps.cap_per_hour)
     if writer != OURS:
         return CapFinding(holds=False, said=f"written by {writer}: {belt or 'off'}")
     if belt != wanted:
-        return CapFinding(holds=False, said=f"{belt or 'off'}, the ramp allows {wanted} ({caps.per_hour}/h)")
-    return CapFinding(holds=True, said=f"{belt} for {caps.per_hour}/h and {caps.per_day}/day: {caps.why}")
+        return CapFinding(
+            holds=False, said=f"{belt or 'off'}, the ramp allows {wanted} ({caps.cap_per_hour}/h)"
+        )
+    return CapFinding(
+        holds=True, said=f"{belt} for {caps.cap_per_hour}/h and {caps.cap_per_day}/day: {caps.why}"
+    )
 
 
 def other_cap_untouched(

@@ -1,6 +1,6 @@
-"""What became of the people of released waves, read from the mail log's tables.
+"""What became of released waves. The mail log room moves the members' states; here the waves are moved on.
 
-Member states follow `log_message`, `delivery` and `log_refusal`. A wave is *handed over* when every member is accounted
+A wave is *handed over* when every member is accounted
 for, or after fifteen minutes; *settled* when all are final. `not_sent` is a proof, and the only way back into a later
 wave: the campaign can send no more, the log is complete past the wave's end by fifteen minutes without a gap, and no
 queue id, no policy use and no delivery knows the person (facts: operations section 3). Else `unknown`, never re-asked.
@@ -32,45 +32,14 @@ CanSend = Callable[[Wave], bool | None]
 
 @dataclass(frozen=True)
 class Settled:
-    """What one look changed; counts are people, except `handed_over` and `settled` (waves)."""
+    """What one look changed: ids of waves, and counts of people."""
 
-    followed: int
     handed_over: tuple[int, ...]
     settled: tuple[int, ...]
     not_sent: int
     unknown: int
 
 
-_FROM_DELIVERY = """
-update wave_member m set state = last.state, queue_id = last.queue_id, changed_at = last.at
-from (
-  select distinct on (w.id, d.recipient) w.id as wave_id, d.recipient, d.queue_id, d.at,
-    case d.status when 'sent' then 'delivered' else d.status end as state
-  from wave w join delivery d on d.wave_id = w.id
-  where w.id = any(%(waves)s)
-  order by w.id, d.recipient, (d.status = 'sent') desc, d.at desc, d.id desc) last
-where m.wave_id = last.wave_id and m.address = last.recipient and m.state <> all(%(final)s) and m.state <> last.state
-"""
-_FROM_QUEUE = """
-update wave_member m set state = 'queued', queue_id = l.queue_id, changed_at = l.received_at
-from wave w join log_message l on l.campaign_uuid = w.campaign_uuid
-where w.id = any(%(waves)s) and m.wave_id = w.id and m.subscriber_uuid = l.subscriber_uuid
-  and l.removed_at is null and m.state in ('reserved', 'released', 'unknown', 'refused')
-"""
-_FROM_REMOVAL = """
-update wave_member m set state = 'deleted', queue_id = l.queue_id, changed_at = l.removed_at
-from wave w join log_message l on l.campaign_uuid = w.campaign_uuid
-where w.id = any(%(waves)s) and m.wave_id = w.id and m.subscriber_uuid = l.subscriber_uuid
-  and l.removed_at is not null and m.state in ('reserved', 'released', 'queued', 'deferred', 'held', 'unknown')
-  and not exists (select 1 from log_message again where again.original_id = l.queue_id)
-  and not exists (select 1 from delivery d where d.queue_id = l.queue_id and d.status in ('sent', 'bounced', 'expired'))
-"""
-_FROM_REFUSAL = """
-update wave_member m set state = 'refused', changed_at = r.at
-from wave w, log_refusal r
-where w.id = any(%(waves)s) and m.wave_id = w.id and r.recipient = m.address and r.stream = w.stream
-  and r.at >= w.released_at and m.state in ('reserved', 'released')
-"""
 _PROVED_NOT_SENT = """
 update wave_member m set state = 'not_sent', changed_at = %(now)s
 from wave w where w.id = %(wave)s and m.wave_id = w.id and m.state in ('released', 'refused')
@@ -83,15 +52,10 @@ from wave w where w.id = %(wave)s and m.wave_id = w.id and m.state in ('released
 
 
 def settle(connection: Connection[Any], stream: str, now: datetime, can_send: CanSend) -> Settled:
-    """Follow the members of every released wave of a stream and move the waves on."""
+    """Move every released wave of a stream on, as far as the states of its members tell."""
     waves = unsettled(connection, stream)
     if not waves:
-        return Settled(0, (), (), 0, 0)
-    named = {"waves": [wave.id for wave in waves], "final": FINAL}
-    followed = sum(
-        connection.execute(query, named).rowcount
-        for query in (_FROM_QUEUE, _FROM_DELIVERY, _FROM_REMOVAL, _FROM_REFUSAL)
-    )
+        return Settled((), (), 0, 0)
     proved = unknown = 0
     for wave in _waves_with(connection, waves, ["released", "refused"]):
         if now - _started(wave) < HAND_OVER_AFTER:
@@ -100,7 +64,7 @@ def settle(connection: Connection[Any], stream: str, now: datetime, can_send: Ca
         proved += proved_now
         unknown += unknown_now
     handed = _hand_over(connection, waves, now)
-    return Settled(followed, handed, _settle(connection, waves, now), proved, unknown)
+    return Settled(handed, _settle(connection, waves, now), proved, unknown)
 
 
 def _started(wave: Wave) -> datetime:

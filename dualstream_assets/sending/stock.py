@@ -36,7 +36,7 @@ MxOperators = Callable[[tuple[str, ...]], Mapping[str, str | None]]
 """Resolves domains now: domain -> operator, None where the look did not complete."""
 
 
-class StockMissing(FileNotFoundError):  # noqa: N818
+class StockMissing(FileNotFoundError):
     """The file of the stream's people is not there or has not its columns; the message names the next command."""
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dualstream_assets.store.database import Database
 
 
-class WaveFailed(RuntimeError):  # noqa: N818
+class WaveFailed(RuntimeError):
     """A step of a release failed; the message says which and what happens next. Nobody is lost by it."""
 
 

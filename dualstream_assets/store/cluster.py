@@ -1,13 +1,12 @@
 """The embedded PostgreSQL server itself: make its data folder, run it, stop it. Runs inside the supervisor.
 
-`python -m dualstream_assets.store.cluster BIN SOCKETS FOLDER` is what the lease starts. Data in `FOLDER/data`, no
-TCP, the socket in a folder of mode 0700, so whoever may enter that folder is trusted. Every setting that loses data
-on a crash (fsync, full_page_writes, synchronous_commit) stays at its safe value: the ledger lives here.
+`python -m dualstream_assets.store.cluster BINARIES SOCKETS FOLDER` is what the lease starts. Data in `FOLDER/data`, no
+TCP; the socket lies in a folder of mode 0700, so whoever can enter that is trusted. Settings that lose data in a crash
+(fsync, full_page_writes, synchronous_commit) stay at their safe values: the ledger lives here.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -15,15 +14,14 @@ import stat
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from dualstream_assets.store.lease import serve_while_leased
 
-SUPERUSER = "dualstream"
-READY_FILE = "postgres.json"
+ROLE = "dualstream"
+READY_FILE = "url"
 NOBODY = 65534
-START_S = 60.0
+START_S = 50.0
 STOP_S = 10.0
 SETTINGS = {
     "listen_addresses": "",
@@ -34,7 +32,7 @@ SETTINGS = {
     "max_wal_senders": "0",
     "max_wal_size": "512MB",
     "checkpoint_timeout": "15min",
-    "max_parallel_workers_per_gather": "0",  # parallel workers need /dev/shm, which is small in containers
+    "max_parallel_workers_per_gather": "0",  # parallel workers want /dev/shm, which is small in containers
     "max_parallel_maintenance_workers": "0",
     "jit": "off",
     "timezone": "UTC",
@@ -42,144 +40,224 @@ SETTINGS = {
 }
 
 
-class ClusterError(RuntimeError):
+class ClusterFailed(RuntimeError):
     """The embedded server cannot be made or run; one line with the cure."""
 
 
-def socket_folder(folder: Path, owners: tuple[int, ...]) -> Path:
-    """Make the folder for the socket (mode 0700), or check the one that is there.
-
-    Raises:
-        ClusterError: it belongs to another user, or is no folder.
-    """
-    try:
-        folder.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise ClusterError(f"cannot make the socket folder {folder}: {error.strerror}") from None
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners:
-        raise ClusterError(
-            f"the socket folder {folder} is not ours (uid {found.st_uid}): remove it, or set XDG_RUNTIME_DIR to a"
-            " folder of this user"
-        )
-    folder.chmod(0o700)
-    return folder
-
-
-@dataclass
 class Cluster:
-    """One data folder and the server on it."""
+    """One data folder and the server on it; all sessions of the server share one role, `dualstream`."""
 
-    binaries: Path
-    sockets: Path
-    folder: Path
-    process: subprocess.Popen[bytes] | None = None
-    drop_to: int | None = None
-    prefix: list[str] = field(default_factory=list)
+    def __init__(self, binaries: Path, sockets: Path, folder: Path) -> None:
+        self.sockets = sockets
+        self.folder = folder
+        self.data = folder / "data"
+        self.log = folder / "postgres.log"
+        self._binaries = binaries
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def data(self) -> Path:
-        """The data folder."""
-        return self.folder / "data"
+    def url(self) -> str:
+        """URL of the server, without a database."""
+        return f"postgresql://{ROLE}@/?host={self.sockets}"
 
     def start(self) -> None:
-        """Make the data folder where there is none, start the server, and wait until it answers.
+        """Make the data folder where there is none, start the server, wait until it takes connections.
 
         Raises:
-            ClusterError: with the server's own words.
+            ClusterFailed: with the server's own words, or the cure.
         """
-        self._choose_user()
-        owner = os.geteuid() if self.drop_to is None else self.drop_to
-        socket_folder(self.sockets, (os.geteuid(), owner))
-        if owner != os.geteuid():
-            os.chown(self.sockets, owner, owner)
-            os.chown(self.folder, owner, owner)
-        self._clean_up_after_a_dead_supervisor()
-        if not self.data.exists():
-            self._initdb()
+        become, uid = self._become()
+        self._socket_folder(uid)
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb(become, uid)
         self._check_version()
-        words = ["postgres", "-D", str(self.data), "-k", str(self.sockets)]
+        self._end_orphan()
+        deadline = time.monotonic() + START_S
+        while not self._try_start(become, deadline):
+            time.sleep(0.1)
+
+    def alive(self) -> bool:
+        """Whether the server process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop it fast: sessions are ended, everything committed is kept. Harder if it does not listen."""
+        for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            if self._process is None or not self.alive():
+                break
+            self._process.send_signal(how)
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                continue
+        if self.sockets.is_dir() and not any(self.sockets.iterdir()):
+            self.sockets.rmdir()
+
+    def _become(self) -> tuple[list[str], int]:
+        """Words before a command that make it run as somebody PostgreSQL accepts, and that somebody's real uid.
+
+        PostgreSQL refuses root. In a user namespace root is seen as uid 1 and stays itself outside, so no user is
+        made and no mode is changed. Where namespaces are refused (some containers), a real unprivileged uid.
+        """
+        me = os.geteuid()
+        if me != 0:
+            return [], me
+        owner = self.data.stat().st_uid if self.data.exists() else 0
+        if owner == 0:
+            namespace = [_tool("unshare"), "--user", "--map-user=1", "--map-group=1", "--"]
+            tried = subprocess.run([*namespace, _tool("true")], capture_output=True, check=False)
+            if tried.returncode == 0:
+                return namespace, 0
+            if self.data.exists():
+                raise ClusterFailed(
+                    f"{self.data} was made by root in a user namespace, and those are refused here: allow them, or"
+                    " name a server with DUALSTREAM_PG_URL"
+                )
+        uid = owner or NOBODY
+        drop = [_tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
+        for needed in (self._binaries / "postgres", self.folder):
+            tried = subprocess.run(
+                [*drop, _tool("test"), "-x", str(needed)], capture_output=True, check=False
+            )
+            if tried.returncode != 0:
+                raise ClusterFailed(
+                    f"PostgreSQL does not run as root, user namespaces are refused here, and uid {uid} cannot reach"
+                    f" {needed}: run as an ordinary user, set DUALSTREAM_STATE to a folder that others may enter, or"
+                    " name a server with DUALSTREAM_PG_URL"
+                )
+        return drop, uid
+
+    def _socket_folder(self, uid: int) -> None:
+        """Mode 0700 and ours: whoever can enter it owns the database."""
+        try:
+            self.sockets.mkdir(mode=0o700)
+        except FileExistsError:
+            found = self.sockets.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), uid):
+                raise ClusterFailed(
+                    f"the socket folder {self.sockets} is not ours (it belongs to uid {found.st_uid}): remove it, or"
+                    " set XDG_RUNTIME_DIR to a folder of this user"
+                ) from None
+        except OSError as error:
+            raise ClusterFailed(f"cannot make the socket folder {self.sockets}: {error.strerror}") from None
+        self.sockets.chmod(0o700)
+        if uid != os.geteuid():
+            os.chown(self.sockets, uid, uid)
+
+    def _initdb(self, become: list[str], uid: int) -> None:
+        """Beside its place, then renamed: a start that is killed here leaves nothing that looks like a database."""
+        fresh = self.folder / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        if uid != os.geteuid():
+            os.chown(fresh, uid, uid)
+        made = subprocess.run(
+            [*become, str(self._binaries / "initdb"), "-D", str(fresh), "-U", ROLE, "--auth=trust"]
+            + ["--encoding=UTF8", "--no-locale", "--no-instructions"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd="/",
+        )
+        if made.returncode != 0:
+            raise ClusterFailed(f"initdb in {self.folder} failed: {_telling(made.stderr)}")
+        fresh.rename(self.data)
+
+    def _check_version(self) -> None:
+        has = (self.data / "PG_VERSION").read_text().strip()
+        said = subprocess.run(
+            [str(self._binaries / "postgres"), "--version"], capture_output=True, text=True, check=False
+        ).stdout
+        if f" {has}." not in said and not said.strip().endswith(f" {has}"):
+            raise ClusterFailed(
+                f"{self.data} was made by PostgreSQL {has}, and {self._binaries} is {said.strip() or 'unusable'}: use"
+                " the former (DUALSTREAM_PG_BIN), or set DUALSTREAM_STATE to a new folder"
+            )
+
+    def _end_orphan(self) -> None:
+        """A server whose supervisor was killed was told by the kernel to stop: see to it that it has.
+
+        A pid file may also name a process that is none of ours (state kept over a reboot or a container's restart).
+        With our own pid in it PostgreSQL takes it for stale, and still checks that its shared memory is unused.
+        """
+        file = self.data / "postmaster.pid"
+        for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            deadline = time.monotonic() + STOP_S
+            lines = file.read_text().split("\n") if file.exists() else []
+            if not lines or not lines[0].strip().isdigit():
+                return
+            pid = int(lines[0])
+            if not _command(pid):
+                return
+            if str(self.data).encode() not in _command(pid):
+                file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
+                return
+            os.kill(pid, how)
+            while _command(pid) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+    def _try_start(self, become: list[str], deadline: float) -> bool:
+        """Start it; False if sessions of a killed server still hold its memory, which they give up by themselves."""
+        words = [str(self._binaries / "postgres"), "-D", str(self.data), "-k", str(self.sockets)]
         for name, value in SETTINGS.items():
             words += ["-c", f"{name}={value}"]
         # If this supervisor is killed, the kernel asks the server to stop (fast): nothing is left behind.
         dying = [_tool("setpriv"), "--pdeathsig", "INT", "--"]
-        log = self.folder / "postgres.log"
-        with log.open("wb") as out:
-            self.process = subprocess.Popen(
-                [*self.prefix, *dying, str(self.binaries / words[0]), *words[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                **self._identity(),
+        with self.log.open("wb") as out:
+            process = self._process = subprocess.Popen(
+                [*become, *dying, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/"
             )
-        deadline = time.monotonic() + START_S
-        while self._status() != "ready":
-            if self.process.poll() is not None:
-                raise ClusterError(f"PostgreSQL in {self.data} did not start: {_last_line(log)}")
+        while not self._ready(process.pid):
+            if process.poll() is not None:
+                said = self.log.read_text(errors="replace")
+                if "still in use" in said and time.monotonic() < deadline:
+                    return False
+                raise ClusterFailed(f"PostgreSQL in {self.folder} did not start: {_telling(said)}")
             if time.monotonic() > deadline:
-                raise ClusterError(f"PostgreSQL in {self.data} was not ready after {START_S:.0f} s; see {log}")
-            time.sleep(0.01)
-
-    def alive(self) -> bool:
-        """Whether the server still runs."""
-        return self.process is not None and self.process.poll() is None
-
-    def stop(self) -> None:
-        """Stop it, fast: sessions are ended, everything committed is kept."""
-        if self.process is not None and self.process.poll() is None:
-            for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-                self.process.send_signal(how)
-                try:
-                    self.process.wait(STOP_S)
-                    break
-                except subprocess.TimeoutExpired:
-                    continue
-        if self.sockets.exists() and not any(self.sockets.iterdir()):
-            self.sockets.rmdir()
-
-    def ready_text(self) -> str:
-        """What clients need to know to connect."""
-        return json.dumps({"sockets": str(self.sockets), "user": SUPERUSER})
-
-    def _choose_user(self) -> None:
-        """PostgreSQL refuses root. In a user namespace root is uid 1 and stays itself outside: no user is made."""
-        if os.geteuid() != 0:
-            return
-        owner = self.data.stat().st_uid if self.data.exists() else 0
-        namespace = [_tool("unshare"), "--user", "--map-user=1", "--map-group=1", "--"]
-        if owner == 0:
-            if subprocess.run([*namespace, _tool("true")], capture_output=True, check=False).returncode == 0:
-                self.prefix = namespace
-                return
-            if self.data.exists():
-                raise ClusterError(
-                    f"{self.data} was made by root in a user namespace, and namespaces are refused here: run where"
-                    " they are allowed, or name a server with DUALSTREAM_PG_URL"
+                raise ClusterFailed(
+                    f"PostgreSQL in {self.folder} was not ready after {START_S:.0f} s: {self.log}"
                 )
-        self.drop_to = owner or NOBODY
-        self._check_reach(self.drop_to)
+            time.sleep(0.01)
+        return True
 
-    def _check_reach(self, uid: int) -> None:
-        """A dropped server must reach its binaries, and the folders above its data."""
-        blocked = next((p for p in reversed(self.folder.parents) if not p.stat().st_mode & stat.S_IXOTH), None)
-        tried = subprocess.run(
-            [_tool("setpriv"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--", "test", "-x"]
-            + [str(self.binaries / "postgres")],
-            capture_output=True,
-            check=False,
-        )
-        if blocked is None and tried.returncode == 0:
-            return
-        what = self.binaries if blocked is None else blocked
-        raise ClusterError(
-            f"user namespaces are refused here, and without them PostgreSQL runs as uid {uid}, which cannot enter {what}:"
-            " set DUALSTREAM_STATE (and the virtual environment) to folders that others may enter, run as an ordinary"
-            " user, or name a server with DUALSTREAM_PG_URL"
-        )
+    def _ready(self, pid: int) -> bool:
+        """As pg_ctl does it: the eighth line of the pid file is the postmaster's status."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().split("\n")
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"  # noqa: PLR2004
 
-    def _identity(self) -> dict[str, object]:
-        if self.drop_to is None:
-            return {}
-        return {"user": self.drop_to, "group": self.drop_to, "extra_groups": []}
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise ClusterFailed(f"{name} is missing: install util-linux and coreutils, or set DUALSTREAM_PG_URL")
+    return found
+
+
+def _command(pid: int) -> bytes:
+    """The command line of a living process; empty if there is none."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _telling(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next(
+        (x for x in reversed(lines) if "FATAL" in x or "error:" in x),
+        lines[-1] if lines else "it said nothing",
+    )
+
+
+def main() -> None:
+    """Supervise the server: BINARIES SOCKETS FOLDER."""
+    binaries, sockets, folder = (Path(word) for word in sys.argv[1:4])
+    cluster = Cluster(binaries, sockets, folder)
+    serve_while_leased(folder, cluster.start, cluster.stop, READY_FILE, lambda: cluster.url, cluster.alive)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,49 +1,64 @@
-"""A server that lives exactly as long as somebody needs it, whatever dies.
+"""A server that several processes share and nobody has to stop: the generic part, for PostgreSQL and for the lab.
 
-Three lock files in the server's folder, all flock, which the kernel drops on any death:
+Three locks in the server's folder, all `flock`, so that the kernel drops them on any death:
 
-- `lease`: each user of the server holds it *shared* for its life.
-- `gate`: starters hold it exclusively, so that only one starts.
-- `owner`: the detached supervisor holds it exclusively; it starts the server, and stops it once it gets `lease`
-  exclusively, which means that nobody uses it any more.
+- `lease`: every user holds it *shared* for its life. Once the supervisor gets it *exclusively*, nobody is left.
+- `gate`: a starter holds it exclusively while it looks whether a server must be started, so one of many starts it.
+- `owner`: the supervisor, a detached process in a session of its own, holds it for its life.
 
-Prototyped with racing starters and kill -9 of client, server and supervisor (facts: architecture, section 3).
+What belongs here: locks, the detached start, readiness. What the server is, its callers say.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import pwd
+import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from types import FrameType
 
-FAILURE = "failure"
-LOG = "server.log"
-POLL_S = 0.02
-IDLE_POLL_S = 0.2
+POLL_S = 0.05
+LINGER_S = 1.5
+"""How long a server waits for a next user: commands typed one after the other find it warm."""
+RESTARTS_PER_MINUTE = 3
+_LOG = "server.log"
+_FAILED = "failed"
 
 
 class ServerFailed(RuntimeError):
-    """The server did not start; the message is the supervisor's own, in one line."""
+    """The shared server cannot be had; one line that says why, and where to look."""
 
 
+class StateUnusable(ServerFailed):
+    """The folder cannot be used by this user; one line with the cure."""
+
+
+_held: dict[Path, int] = {}
+_guard = threading.Lock()
+
+
+@dataclass(frozen=True)
 class Lease:
-    """A shared lock on a server, dropped by `release` or by the end of this process."""
+    """This process's share in a running server; `ready` is the text of its ready file."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    folder: Path
+    ready: str
 
     def release(self) -> None:
-        """Stop needing the server."""
-        self._file.close()
-
-
-_HELD: list[Lease] = []
-"""Leases of this process: held until it ends, so that a server does not stop between two uses."""
+        """Give the share back before the process ends."""
+        with _guard:
+            handle = _held.pop(self.folder, None)
+        if handle is not None:
+            os.close(handle)
 
 
 def share(
@@ -54,141 +69,30 @@ def share(
     ready_file: str,
     timeout_s: float,
 ) -> Lease:
-    """Use the server of `folder`; start it by `command` (with the folder as last word) if nobody has.
+    """Take a share in the server of `folder` for this process's life; start it where nobody has.
 
-    Returns once `ready_file` was written by the present owner. The lease is held for the life of this process.
+    `command`, with the folder appended, must call `serve_while_leased`. It runs detached: own session, no terminal,
+    output in `folder/server.log`. Calling this again is cheap and starts a server that was killed anew.
 
     Raises:
-        ServerFailed: it did not start in `timeout_s` seconds, or said why not.
+        StateUnusable: the folder is another user's, or cannot be written.
+        ServerFailed: the server did not start (in its own words), or took longer than `timeout_s` seconds.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lease = _open(folder / "lease")
-    if _locked(lease, fcntl.LOCK_SH) and _owned(folder) and (folder / ready_file).exists():
-        return _keep(lease)
-    with _open(folder / "gate") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(lease, fcntl.LOCK_SH)  # waits while a supervisor is stopping
-        deadline = time.monotonic() + timeout_s
-        child: subprocess.Popen[bytes] | None = None
-        while not (_owned(folder) and (folder / ready_file).exists()):
-            if child is None and not _owned(folder):
-                child = _spawn(folder, command, environment, ready_file)
-            elif child is not None and child.poll() is not None and not _owned(folder):
-                raise ServerFailed(_failure(folder))
-            if time.monotonic() > deadline:
-                raise ServerFailed(f"{folder.name}: not ready after {timeout_s:.0f} s; see {folder / LOG}")
-            time.sleep(POLL_S)
-    return _keep(lease)
+    deadline = time.monotonic() + timeout_s
+    folder = _usable(folder)
+    _hold(folder, deadline)
+    ready = _ready_text(folder, ready_file)
+    if ready is None:
+        with _locked(folder / "gate", deadline):
+            ready = _ready_text(folder, ready_file) or _start(
+                folder, command, environment, ready_file, deadline
+            )
+    return Lease(folder, ready)
 
 
-def _keep(lease: TextIO) -> Lease:
-    held = Lease(lease)
-    _HELD.append(held)
-    return held
-
-
-def _open(path: Path) -> TextIO:
-    return path.open("a+")
-
-
-def _locked(file: TextIO, kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _owned(folder: Path) -> bool:
-    """Whether a supervisor lives. Shared, so that two who ask do not look like owners to each other."""
-    with _open(folder / "owner") as owner:
-        return not _locked(owner, fcntl.LOCK_SH)
-
-
-def _spawn(
-    folder: Path, command: Sequence[str], environment: Mapping[str, str], ready_file: str
-) -> subprocess.Popen[bytes]:
-    for stale in (ready_file, FAILURE):
-        (folder / stale).unlink(missing_ok=True)
-    with (folder / LOG).open("ab") as log:
-        return subprocess.Popen(
-            [*command, str(folder)],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-        )
-
-
-def _failure(folder: Path) -> str:
-    said = folder / FAILURE
-    if said.exists():
-        return said.read_text(encoding="utf-8").strip()
-    log = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"{folder.name} did not start: {log[-1] if log else 'no reason given'} (see {folder / LOG})"
-
-
-def serve_while_leased(
-    folder: Path,
-    start: Callable[[], None],
-    stop: Callable[[], None],
-    ready_file: str,
-    ready_text: Callable[[], str],
-    alive: Callable[[], bool] = lambda: True,
-) -> None:
-    """The supervisor: start the server, say so in `ready_file`, stop it when nobody leases it any more.
-
-    A server that died (`alive` is false) is started again, three times at most.
-    """
-    with _open(folder / "owner") as owner:
-        deadline = time.monotonic() + 5
-        while not _locked(owner, fcntl.LOCK_EX):
-            if time.monotonic() > deadline:
-                return  # another supervisor owns the folder
-            time.sleep(POLL_S)
-        with _failure_told(folder):
-            start()
-            _publish(folder / ready_file, ready_text())
-        try:
-            _wait_until_unleased(folder, start, alive)
-        finally:
-            (folder / ready_file).unlink(missing_ok=True)
-            stop()
-
-
-@contextmanager
-def _failure_told(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        _publish(folder / FAILURE, " ".join(str(error).split()) or type(error).__name__)
-        raise
-
-
-def _publish(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def _wait_until_unleased(folder: Path, start: Callable[[], None], alive: Callable[[], bool]) -> None:
-    restarts = 0
-    lease = _open(folder / "lease")  # stays locked until this process ends: a starter waits for that
-    os.set_inheritable(lease.fileno(), False)
-    _SUPERVISED.append(lease)
-    while not _locked(lease, fcntl.LOCK_EX):
-        if not alive():
-            restarts += 1
-            if restarts > 3:  # noqa: PLR2004
-                return
-            start()
-        time.sleep(IDLE_POLL_S)
-
-
-_SUPERVISED: list[TextIO] = []
-"""The exclusive lease of a supervisor that is stopping, kept open until the process ends."""
+def running(folder: Path) -> bool:
+    """Whether a supervisor lives in `folder`."""
+    return (folder / "owner").exists() and _taken(folder / "owner")
 
 
 def wait_until_free(folder: Path, timeout_s: float) -> None:
@@ -198,7 +102,258 @@ def wait_until_free(folder: Path, timeout_s: float) -> None:
         ServerFailed: somebody still uses the server after `timeout_s` seconds.
     """
     deadline = time.monotonic() + timeout_s
-    while folder.exists() and _owned(folder):
+    while running(folder):
         if time.monotonic() > deadline:
             raise ServerFailed(f"{folder} is still in use by another process: stop that one first")
         time.sleep(POLL_S)
+
+
+def serve_while_leased(
+    folder: Path,
+    start: Callable[[], None],
+    stop: Callable[[], None],
+    ready_file: str,
+    ready_text: Callable[[], str],
+    alive: Callable[[], bool] = lambda: True,
+    *,
+    linger_s: float = LINGER_S,
+) -> None:
+    """The supervisor's side: start, say ready, and stop once nobody shares any more (or on SIGTERM).
+
+    Call it from the main thread. A server that is found dead (`alive`) is started again, a few times a minute at
+    most. What `start` raises reaches the starter as one line.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
+    owner = _open(folder / "owner")
+    if not _try(owner, fcntl.LOCK_EX, time.monotonic() + 5):
+        raise SystemExit(0)  # another supervisor was quicker
+    lease = _open(folder / "lease")
+    try:
+        _start_and_say(folder, start, ready_file, ready_text)
+        starts = [time.monotonic()]
+        while not _idle(folder, lease, alive, linger_s):
+            (folder / ready_file).unlink(missing_ok=True)
+            starts = [at for at in starts if at > time.monotonic() - 60] + [time.monotonic()]
+            if len(starts) > RESTARTS_PER_MINUTE:
+                raise SystemExit(f"the server in {folder} keeps dying; its last words are in {folder / _LOG}")
+            _start_and_say(folder, start, ready_file, ready_text)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        (folder / ready_file).unlink(missing_ok=True)
+        stop()  # still holding both locks: a newcomer waits, then starts afresh
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _start_and_say(
+    folder: Path, start: Callable[[], None], ready_file: str, ready_text: Callable[[], str]
+) -> None:
+    try:
+        start()
+        text = ready_text()
+    except Exception as error:
+        _replace(folder / _FAILED, " ".join(str(error).split()) or type(error).__name__)
+        raise
+    _replace(folder / ready_file, text)
+
+
+def _idle(folder: Path, lease: int, alive: Callable[[], bool], linger_s: float) -> bool:
+    """Wait until nobody has shared for `linger_s` (True, and `lease` is ours alone) or the server died (False)."""
+    free_since: float | None = None
+    while True:
+        time.sleep(POLL_S * 2)
+        if not _same(lease, folder / "lease"):
+            return True  # the folder was removed or replaced under us
+        if not alive():
+            return False
+        if not _try(lease, fcntl.LOCK_EX):
+            free_since = None
+        elif free_since is None:
+            free_since = time.monotonic()
+            fcntl.flock(lease, fcntl.LOCK_UN)
+        elif time.monotonic() - free_since >= linger_s:
+            return True
+        else:
+            fcntl.flock(lease, fcntl.LOCK_UN)
+
+
+def _usable(folder: Path) -> Path:
+    """The folder, made if need be, resolved, and ours; else the cure."""
+    me = os.geteuid()
+    for place in (folder.parent, folder):
+        # Root could write into another user's state, and would leave files there that its owner cannot use.
+        if (place == folder or me == 0) and place.exists() and place.stat().st_uid != me:
+            raise _not_ours(place)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.close(_open(folder / "lease"))
+    except OSError as error:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if error.errno in (errno.EACCES, errno.EPERM) and there.stat().st_uid != me:
+            raise _not_ours(there) from None
+        raise StateUnusable(
+            f"cannot write in {there} ({error.strerror}): set DUALSTREAM_STATE to a folder that {_user(me)} may write"
+        ) from None
+    return folder.resolve()
+
+
+def _not_ours(place: Path) -> StateUnusable:
+    owner, me = _user(place.stat().st_uid), _user(os.geteuid())
+    return StateUnusable(
+        f"{place} belongs to {owner}, and you are {me}: run this as {owner}, or set DUALSTREAM_STATE to a folder of"
+        f" {me}'s"
+    )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _hold(folder: Path, deadline: float) -> None:
+    """Hold `lease` shared for the rest of this process's life."""
+    with _guard:
+        handle = _held.get(folder)
+        if handle is not None and _same(handle, folder / "lease"):
+            return
+        handle = _open(folder / "lease")
+        if not _try(handle, fcntl.LOCK_SH, deadline):
+            os.close(handle)
+            raise ServerFailed(f"a server in {folder} has been stopping for too long; see {folder / _LOG}")
+        _held[folder] = handle
+
+
+def _forget_after_fork() -> None:
+    """A forked child has no share: the inherited copies would keep the server for the child's life.
+
+    Closing a copy leaves the parent's lock alone; a child that needs the server takes a share of its own.
+    """
+    global _guard  # noqa: PLW0603
+    _guard = threading.Lock()
+    for handle in _held.values():
+        os.close(handle)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+def _start(
+    folder: Path, command: Sequence[str], environment: Mapping[str, str], ready_file: str, deadline: float
+) -> str:
+    """Under the gate: start a supervisor where none owns the folder, then wait for its ready file."""
+    child: subprocess.Popen[bytes] | None = None
+    if not _taken(folder / "owner"):
+        (folder / ready_file).unlink(missing_ok=True)
+        (folder / _FAILED).unlink(missing_ok=True)
+        child = _detach(folder, [*command, str(folder)], environment)
+    while time.monotonic() < deadline:
+        ready = _ready_text(folder, ready_file)
+        if ready is not None:
+            return ready
+        if (child is not None and child.poll() is not None) or (child is None and not running(folder)):
+            raise ServerFailed(_last_words(folder))
+        time.sleep(POLL_S / 2)
+    raise ServerFailed(f"the server in {folder} was not ready in time; see {folder / _LOG}")
+
+
+def _detach(folder: Path, words: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    log = folder / _LOG
+    if log.exists():
+        log.replace(log.with_suffix(".log.1"))
+    package = Path(__file__).parents[2]
+    paths = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
+    if not package.is_relative_to(sys.prefix) and str(package) not in paths:
+        paths.append(str(package))  # a checkout that is on this process's path only
+    with log.open("wb") as out:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            cwd=folder,
+            env={**environment, **({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})},
+            start_new_session=True,
+        )
+    threading.Thread(target=child.wait, daemon=True).start()  # no zombie is left to its starter
+    return child
+
+
+def _last_words(folder: Path) -> str:
+    for name in (_FAILED, _LOG):
+        file = folder / name
+        lines = file.read_text(errors="replace").split("\n") if file.exists() else []
+        said = [line.strip() for line in lines if line.strip()]
+        if said:
+            return said[-1]
+    return f"the server in {folder} died without a word"
+
+
+def _ready_text(folder: Path, ready_file: str) -> str | None:
+    """The ready file, if it is the present owner's: a starter removes a dead one's before it starts another."""
+    if not running(folder):
+        return None
+    try:
+        return (folder / ready_file).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _try(handle: int, kind: int, deadline: float = 0.0) -> bool:
+    """Take a lock, trying until `deadline` (monotonic seconds); once if that is past."""
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+        else:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL_S / 2)
+
+
+@contextmanager
+def _locked(path: Path, deadline: float) -> Iterator[None]:
+    handle = _open(path)
+    try:
+        if not _try(handle, fcntl.LOCK_EX, deadline):
+            raise ServerFailed(
+                f"another process has held {path} for too long: is it stopped? See `fuser {path}`"
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+def _taken(path: Path) -> bool:
+    """Whether someone holds `path` exclusively. Looks with a shared lock, so two lookers do not see each other."""
+    handle = _open(path)
+    try:
+        return not _try(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def _same(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

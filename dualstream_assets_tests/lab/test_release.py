@@ -47,6 +47,13 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len(one) == 6
 
 
+def test_the_archives_do_not_carry_the_time_of_writing(files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        if name.endswith(".zip"):
+            infos = zipfile.ZipFile(io.BytesIO(content)).infolist()
+            assert {info.date_time for info in infos} == {(2026, 1, 1, 0, 0, 0)}
+
+
 def test_another_seed_gives_other_bytes(files: dict[str, bytes]) -> None:
     other = release_files(small_world(seed=SEED + 1))
     assert all(other[name] != content for name, content in files.items())

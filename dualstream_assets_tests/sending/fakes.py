@@ -166,7 +166,9 @@ class FakeMta:
                 self._number += 1
                 queue_id = f"Q{self._number:06d}{uuid.uuid4().hex[:6]}"
                 self.handed.append((campaign_uuid, address, at))
-                row = connection.execute("select id from wave where campaign_uuid = %s", (campaign_uuid,)).fetchone()
+                row = connection.execute(
+                    "select id from wave where campaign_uuid = %s", (campaign_uuid,)
+                ).fetchone()
                 wave_id = row[0] if row else None
                 connection.execute(
                     "insert into policy_use (wave_id, stream, recipient, port, used_at) values (%s, %s, %s, 2526, %s)",
@@ -175,10 +177,31 @@ class FakeMta:
                 connection.execute(
                     "insert into log_message (queue_id, stream, submit_service, campaign_uuid, subscriber_uuid,"
                     " received_at, removed_at) values (%s, %s, 'postfix/hcsubmit107', %s, %s, %s, %s)",
-                    (queue_id, stream, campaign_uuid, uuid_of(address), at, at if status != "deferred" else None),
+                    (
+                        queue_id,
+                        stream,
+                        campaign_uuid,
+                        uuid_of(address),
+                        at,
+                        at if status != "deferred" else None,
+                    ),
                 )
-                self._delivery(connection, queue_id, stream, campaign_uuid, wave_id, address, status, at, enhanced_code)
+                self._delivery(
+                    connection, queue_id, stream, campaign_uuid, wave_id, address, status, at, enhanced_code
+                )
+                self._member(
+                    connection, campaign_uuid, address, "delivered" if status == "sent" else status, at
+                )
             self._read_up_to(connection, at)
+
+    def _member(
+        self, connection: Connection[Any], campaign_uuid: str, address: str, state: str, at: datetime
+    ) -> None:
+        connection.execute(
+            "update wave_member m set state = %s, changed_at = %s from wave w where w.id = m.wave_id"
+            " and w.campaign_uuid = %s and m.address = %s and m.state not in ('delivered', 'not_sent')",
+            (state, at, campaign_uuid, address),
+        )
 
     def _delivery(self, connection: Connection[Any], *values: Any) -> None:
         queue_id, stream, campaign_uuid, wave_id, address, status, at, code = values
@@ -186,7 +209,17 @@ class FakeMta:
             "insert into delivery (queue_id, recipient, transport, stream, campaign_uuid, wave_id, status, reply_code,"
             " enhanced_code, reply_text, operator, tls, at) values (%s, %s, 'hcout1', %s, %s, %s, %s, %s, %s, 'x',"
             " 'google', 'trusted', %s)",
-            (queue_id, address, stream, campaign_uuid, wave_id, status, 250 if status == "sent" else 550, code, at),
+            (
+                queue_id,
+                address,
+                stream,
+                campaign_uuid,
+                wave_id,
+                status,
+                250 if status == "sent" else 550,
+                code,
+                at,
+            ),
         )
 
     def deliver_deferred(self) -> int:
@@ -199,8 +232,13 @@ class FakeMta:
             ).fetchall()
             waiting = [row for row in rows if row[5] == "deferred"]
             for queue_id, stream, campaign_uuid, wave_id, address, _ in waiting:
-                self._delivery(connection, queue_id, stream, campaign_uuid, wave_id, address, "sent", at, "2.0.0")
-                connection.execute("update log_message set removed_at = %s where queue_id = %s", (at, queue_id))
+                self._delivery(
+                    connection, queue_id, stream, campaign_uuid, wave_id, address, "sent", at, "2.0.0"
+                )
+                self._member(connection, campaign_uuid, address, "delivered", at)
+                connection.execute(
+                    "update log_message set removed_at = %s where queue_id = %s", (at, queue_id)
+                )
         return len(waiting)
 
     def others(self, count: int, stream: str) -> None:
@@ -210,7 +248,15 @@ class FakeMta:
             for _ in range(count):
                 self._number += 1
                 self._delivery(
-                    connection, f"F{self._number}", stream, None, None, f"d{self._number}@firm.test", "sent", at, "2.0.0"
+                    connection,
+                    f"F{self._number}",
+                    stream,
+                    None,
+                    None,
+                    f"d{self._number}@firm.test",
+                    "sent",
+                    at,
+                    "2.0.0",
                 )
 
     def read_log(self) -> None:
@@ -235,7 +281,11 @@ def make_green(database: Database, clock: Clock, estate: Estate, stream: str, da
 
 
 def write_stock(
-    folder: Path, count: int, *, segment: str = "institutional", operators: Sequence[str] = ("google", "microsoft", "own")
+    folder: Path,
+    count: int,
+    *,
+    segment: str = "institutional",
+    operators: Sequence[str] = ("google", "microsoft", "own"),
 ) -> list[str]:
     """A file of people, one per domain, in rank order; returns their addresses."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -250,7 +300,12 @@ def write_stock(
 
 
 def sender_for(
-    database: Database, clock: Clock, estate: Estate, folder: Path, listmonk: FileListmonk, stream: str = "healthcare"
+    database: Database,
+    clock: Clock,
+    estate: Estate,
+    folder: Path,
+    listmonk: FileListmonk,
+    stream: str = "healthcare",
 ) -> Sender:
     """A sender of the lab on fakes."""
     return Sender(

@@ -34,13 +34,17 @@ def look(database: Database, clock: FixedClock, estate: Estate, environment: str
         return assess(connection, estate, HC, clock.now(), kind, environment)  # type: ignore[arg-type]
 
 
-def test_with_green_and_fresh_evidence_it_is_open(green: Database, clock: FixedClock, lab_estate: Estate) -> None:
+def test_with_green_and_fresh_evidence_it_is_open(
+    green: Database, clock: FixedClock, lab_estate: Estate
+) -> None:
     report = look(green, clock, lab_estate)
     assert report.open
     assert report.refusal == ""
 
 
-def test_without_any_evidence_every_fact_is_missing(database: Database, clock: FixedClock, lab_estate: Estate) -> None:
+def test_without_any_evidence_every_fact_is_missing(
+    database: Database, clock: FixedClock, lab_estate: Estate
+) -> None:
     report = look(database, clock, lab_estate)
     missing = [row for row in report.rows if row.verdict is Standing.MISSING]
     assert len(missing) == len(required(lab_estate, HC, "wave", "lab"))
@@ -48,14 +52,18 @@ def test_without_any_evidence_every_fact_is_missing(database: Database, clock: F
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.FAIL])
-def test_the_newest_row_counts(green: Database, clock: FixedClock, lab_estate: Estate, verdict: Verdict) -> None:
+def test_the_newest_row_counts(
+    green: Database, clock: FixedClock, lab_estate: Estate, verdict: Verdict
+) -> None:
     subject = Subject(HC, "127.124.0.107", "fcrdns")
     with green.transaction() as connection:
         record(connection, subject, verdict, "PTR is missing", "test", clock.now(), timedelta(days=1))
     assert [row.verdict.value for row in look(green, clock, lab_estate).shut_by] == [verdict.value]
 
 
-def test_a_check_that_raises_after_a_green_one_shuts_it(green: Database, clock: FixedClock, lab_estate: Estate) -> None:
+def test_a_check_that_raises_after_a_green_one_shuts_it(
+    green: Database, clock: FixedClock, lab_estate: Estate
+) -> None:
     subject = Subject(HC, "127.124.0.107", "fcrdns")
 
     def look_and_crash() -> None:
@@ -68,7 +76,14 @@ def test_a_check_that_raises_after_a_green_one_shuts_it(green: Database, clock: 
     assert [row.verdict for row in report.shut_by] == [Standing.UNKNOWN]
     with green.transaction() as connection, pytest.raises(GateShut):
         mint(
-            connection, lab_estate, HC, clock.now(), kind="wave", wave_id=1, members_hash="x", environment="lab"
+            connection,
+            lab_estate,
+            HC,
+            clock.now(),
+            kind="wave",
+            wave_id=1,
+            members_hash="x",
+            environment="lab",
         )
 
 
@@ -136,7 +151,9 @@ def test_a_brake_shuts_it_until_a_person_releases_it(
     assert look(green, clock, lab_estate).open
 
 
-def test_a_stop_shuts_it_until_it_is_acknowledged(green: Database, clock: FixedClock, lab_estate: Estate) -> None:
+def test_a_stop_shuts_it_until_it_is_acknowledged(
+    green: Database, clock: FixedClock, lab_estate: Estate
+) -> None:
     with green.transaction() as connection:
         connection.execute(
             "insert into stream_stop (stream, reason, source, at) values (%s, 'not in a wave', 'policy', %s)",
@@ -262,7 +279,14 @@ def test_twenty_probes_a_day_and_no_more(green: Database, clock: FixedClock, lab
     def probe() -> int:
         with green.transaction() as connection:
             return mint(
-                connection, lab_estate, HC, clock.now(), kind="probe", wave_id=None, members_hash="s", environment="lab"
+                connection,
+                lab_estate,
+                HC,
+                clock.now(),
+                kind="probe",
+                wave_id=None,
+                members_hash="s",
+                environment="lab",
             )
 
     for _ in range(20):

@@ -34,7 +34,9 @@ def stream(lab_estate: Estate) -> Stream:
     return lab_estate.streams["healthcare"]
 
 
-def allowed(stream: Stream, now: datetime = NINE, caps: Caps = CAPS, moment: Moment | None = None, **used: int) -> Allowance:
+def allowed(
+    stream: Stream, now: datetime = NINE, caps: Caps = CAPS, moment: Moment | None = None, **used: int
+) -> Allowance:
     return allowance(stream, ZONE, now, caps, Units(**used), moment or Moment())
 
 
@@ -142,7 +144,16 @@ def people(count: int, operator: str = "google", domain: str | None = None) -> I
 
 def planned(stream: Stream, candidates: Iterator[Person], limits: DomainLimits | None = None, **used: int):
     return plan_wave(
-        "healthcare", "c", stream, ZONE, NINE, CAPS, Units(**used), Moment(), candidates, limits or DomainLimits()
+        "healthcare",
+        "c",
+        stream,
+        ZONE,
+        NINE,
+        CAPS,
+        Units(**used),
+        Moment(),
+        candidates,
+        limits or DomainLimits(),
     )
 
 
@@ -208,7 +219,11 @@ def test_ten_days_of_minute_ticks_fill_both_caps_and_break_none(stream: Stream, 
     """Facts, operations section 1: 97 % of ten times the cap a day, and no rolling hour of the receivers above the cap."""
     caps = Caps(cap, 10 * cap)
     every_day = stream.model_copy(
-        update={"window": stream.window.model_copy(update={"days": ("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "holidays": "none"})}
+        update={
+            "window": stream.window.model_copy(
+                update={"days": ("mon", "tue", "wed", "thu", "fri", "sat", "sun"), "holidays": "none"}
+            )
+        }
     )
     arrived: deque[datetime] = deque()  # at the receivers, last two hours
     most_in_an_hour, per_day = 0, []

@@ -85,7 +85,9 @@ def test_a_cold_pool_in_calendar_mode_counts_from_its_restart_and_not_from_the_o
     assert decided(first.state, next_day, "calendar").cap_per_hour == 100
 
 
-@pytest.mark.parametrize(("age", "cap"), [(0, 100), (1, 100), (2, 300), (4, 300), (5, 600), (9, 600), (10, 1000)])
+@pytest.mark.parametrize(
+    ("age", "cap"), [(0, 100), (1, 100), (2, 300), (4, 300), (5, 600), (9, 600), (10, 1000)]
+)
 def test_calendar_mode_is_the_plans_literal_table(age: int, cap: int) -> None:
     found = decided(RampState(), a_day(stamp=stamp_days_ago(age)), "calendar")
     assert (found.cap_per_hour, found.state.effective_day) == (cap, age)
@@ -182,7 +184,9 @@ days = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(history=st.lists(days, max_size=40), mode=st.sampled_from(["earned", "fixed"]))
-def test_whatever_happens_the_ramp_never_gains_two_days_in_a_date(history: list[DayInputs], mode: str) -> None:
+def test_whatever_happens_the_ramp_never_gains_two_days_in_a_date(
+    history: list[DayInputs], mode: str
+) -> None:
     state = RampState()
     for number, seen in enumerate(history):
         found = decided(state, replace(seen, local_date=DAY + timedelta(days=number)), mode)
@@ -216,7 +220,9 @@ NOW = datetime(2026, 11, 24, 12, 20, tzinfo=UTC)
         ("2026-11-24T12:26:00Z\n", "future"),
     ],
 )
-def test_a_stamp_that_is_not_one_zoned_past_line_is_a_fault(tmp_path: Path, text: str | None, said: str) -> None:
+def test_a_stamp_that_is_not_one_zoned_past_line_is_a_fault(
+    tmp_path: Path, text: str | None, said: str
+) -> None:
     path = tmp_path / "hc-warmup-start"
     if text is not None:
         path.write_text(text)
@@ -225,7 +231,9 @@ def test_a_stamp_that_is_not_one_zoned_past_line_is_a_fault(tmp_path: Path, text
     assert said in found.reason
 
 
-@pytest.mark.parametrize("text", ["2026-06-06T10:00:00-04:00\n", "2026-06-06T14:00:00Z", "2026-11-24T12:24:59Z\n"])
+@pytest.mark.parametrize(
+    "text", ["2026-06-06T10:00:00-04:00\n", "2026-06-06T14:00:00Z", "2026-11-24T12:24:59Z\n"]
+)
 def test_one_zoned_line_is_a_stamp_even_a_little_ahead(tmp_path: Path, text: str) -> None:
     path = tmp_path / "hc-warmup-start"
     path.write_text(text)
