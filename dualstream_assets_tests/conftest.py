@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,17 +25,29 @@ TEMPLATE = "dualstream_template"
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings whose PostgreSQL serves this test process; it stops by lease when the process ends."""
-    state = tmp_path_factory.mktemp("server")
-    return Settings.read({**_clean(os.environ), "DUALSTREAM_STATE": str(state)})
+    """Settings whose embedded PostgreSQL serves this test run, all xdist workers together.
+
+    It lives by lease, so it stops by itself after the last worker.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    return Settings.read({**clean_environment(), "DUALSTREAM_STATE": str(shared / "server")})
 
 
 @pytest.fixture(scope="session")
 def template(server: Settings) -> str:
-    """The name of a migrated database that each test clones."""
-    database = Database(server_url(server, TEMPLATE))
-    database.migrate()
-    database.close()
+    """The name of a migrated database that each test clones; nobody may connect to it, or cloning would fail."""
+    with _alone(server), psycopg.connect(server_url(server, "postgres"), autocommit=True) as admin:
+        there = admin.execute("select 1 from pg_database where datname = %s", (TEMPLATE,)).fetchone()
+        if not there:
+            # A test run may lose its database in a power cut; a release may not (store/cluster.py).
+            admin.execute("alter system set fsync = off")
+            admin.execute("alter system set synchronous_commit = off")
+            admin.execute("select pg_reload_conf()")
+            draft = Database(server_url(server, f"{TEMPLATE}_draft"))
+            draft.migrate()
+            draft.close()
+            admin.execute(f'alter database "{TEMPLATE}_draft" rename to "{TEMPLATE}"')
     return TEMPLATE
 
 
@@ -74,8 +88,18 @@ def lab_estate() -> Estate:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Lab settings with a state folder of the test's own."""
-    return Settings.read({**_clean(os.environ), "DUALSTREAM_STATE": str(tmp_path / "state")})
+    return Settings.read({**clean_environment(), "DUALSTREAM_STATE": str(tmp_path / "state")})
 
 
-def _clean(variables: os._Environ[str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if not name.startswith("DUALSTREAM_")}
+def clean_environment() -> dict[str, str]:
+    """This process's environment, without what a developer has set for this package or for Dagster."""
+    return {n: v for n, v in os.environ.items() if not n.startswith(("DUALSTREAM_", "DAGSTER_"))}
+
+
+@contextmanager
+def _alone(server: Settings) -> Iterator[None]:
+    """One xdist worker at a time."""
+    server.state.mkdir(parents=True, exist_ok=True)
+    with (server.state / "template.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

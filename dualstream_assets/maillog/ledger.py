@@ -89,8 +89,8 @@ class _Waves:
     """Which wave a message or a recipient belongs to: by campaign UUID, else by the wave's interval."""
 
     def __init__(self, connection: Connection[Any], joined: Joined) -> None:
-        uuids = {c.message.campaign_uuid for c in joined.changes if c.message and c.message.campaign_uuid}
-        uuids |= {d.message.campaign_uuid for d in joined.deliveries if d.message.campaign_uuid}
+        uuids = {m.campaign_uuid for m in joined.messages.values() if m.campaign_uuid}
+        uuids |= {c.message.campaign_uuid for c in joined.changes if c.message and c.message.campaign_uuid}
         rows = connection.execute(
             "select campaign_uuid::text, id from wave where campaign_uuid = any(%s::uuid[])", (list(uuids),)
         ).fetchall()
@@ -217,6 +217,17 @@ def _stop_leaking(connection: Connection[Any], leaked: Sequence[Delivery]) -> No
 
 
 def _members(connection: Connection[Any], joined: Joined, waves: _Waves) -> int:
+    """Move the people of our waves; each keeps the queue id that their message has now."""
+    named = [
+        (message.queue_id, waves.of(message, message.stream, message.recipient, message.received_at), message.recipient)
+        for message in joined.messages.values()
+        if message.campaign_uuid and message.recipient
+    ]
+    _many(
+        connection,
+        "update wave_member set queue_id = %s where wave_id = %s and address = %s",
+        [row for row in named if row[1] is not None],
+    )
     rows = []
     for change in joined.changes:
         wave = waves.of(change.message, change.stream, change.recipient, change.at)

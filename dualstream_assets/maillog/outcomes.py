@@ -178,10 +178,10 @@ def _keep(
     """Move the place in the log. `read_at` moves only when a read has reached the end."""
     connection.execute(
         "insert into log_source as old (path, inode, byte_offset, first_line_at, last_line_at, read_at)"
-        " values (%(path)s, %(inode)s, %(offset)s, %(first)s, %(last)s, coalesce(%(read)s, 'epoch'))"
+        " values (%(path)s, %(inode)s, %(offset)s, %(first)s, %(last)s, coalesce(%(read)s::timestamptz, 'epoch'))"
         " on conflict (path) do update set inode = excluded.inode, byte_offset = excluded.byte_offset,"
         " first_line_at = coalesce(excluded.first_line_at, old.first_line_at),"
-        " last_line_at = coalesce(excluded.last_line_at, old.last_line_at), read_at = coalesce(%(read)s, old.read_at)",
+        " last_line_at = coalesce(excluded.last_line_at, old.last_line_at), read_at = coalesce(%(read)s::timestamptz, old.read_at)",
         {
             "path": str(path),
             "inode": segment.inode,

@@ -165,10 +165,10 @@ OWN_WORDS: tuple[OwnWords, ...] = (
     _own("microsoft", _K, "tenant_routing", r"no mail-enabled subscriptions", enhanced=r"[45]\.4\.4"),
     _own("outlook_com", _R, "too_many_recipients", codes=(451, 452), enhanced=r"4\.5\.3"),
     _own(
-        "google",
+        "",
         _R,
-        "google_busy_mailbox",
-        r"receiving (mail|email|messages|too)\b",
+        "busy_mailbox",
+        r"receiving ((e?mail|messages) (at a rate|too)|too)",
         enhanced=r"[45]\.2\.1",
     ),
     _own("google", _R, "google_one_domain_each", codes=(451,), enhanced=r"4\.3\.0"),

@@ -9,11 +9,11 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dualstream_assets.registry.errors import WrongHeader
+from dualstream_assets.registry.errors import PAGE, VersionOneRelease, WrongHeader
 
 TAXONOMY_SLOTS = 15
-ALIASES = {"Provider Gender Code": "Provider Sex Code"}
-"""Older name -> V2 name (index 41)."""
+V1_COLUMN = "Provider Gender Code"
+"""Column 42 of the old layout; V2 calls it `Provider Sex Code`."""
 
 _NAME_PARTS = "Last Name|First Name|Middle Name|Name Prefix Text|Name Suffix Text|Credential Text".split("|")
 _ADDRESS = (
@@ -154,20 +154,23 @@ def check_header(line: str, layout: Layout, where: str) -> None:
 
     Raises:
         WrongHeader: names the first column that differs, and its position.
+        VersionOneRelease: it is the header of the old layout.
     """
-    found: Sequence[str] = [ALIASES.get(name, name) for name in next(csv.reader([line]), [])]
+    found: Sequence[str] = next(csv.reader([line]), [])
     if tuple(found) == layout.columns:
         return
-    for position, expected in enumerate(layout.columns, start=1):
-        actual = found[position - 1] if position <= len(found) else None
-        if actual != expected:
-            said = "is missing" if actual is None else f"is {actual[:60]!r}"
-            raise WrongHeader(
-                f"{where}: column {position} of {layout.prefix} {said}, expected {expected!r}"
-                f" ({len(found)} columns, expected {len(layout.columns)});"
-                " give the unchanged V2 release, or compare with its fileheader member if CMS changed the layout"
-            )
+    if V1_COLUMN in found:
+        raise VersionOneRelease(
+            f"{where}: {layout.prefix} has the column {V1_COLUMN!r} of the old layout (V1, ended 2026-03-03);"
+            f" take the file whose name ends in _V2.zip from {PAGE}"
+        )
+    position = next(
+        (i for i, (a, b) in enumerate(zip(found, layout.columns, strict=False)) if a != b),
+        min(len(found), len(layout.columns)),
+    )
+    said = f"is {found[position][:60]!r}" if position < len(found) else "is missing"
+    wanted = repr(layout.columns[position]) if position < len(layout.columns) else "none"
     raise WrongHeader(
-        f"{where}: column {len(layout.columns) + 1} of {layout.prefix} is {found[len(layout.columns)][:60]!r},"
-        f" expected none after {len(layout.columns)}; compare with the fileheader member: CMS changed the layout"
+        f"{where}: column {position + 1} of {layout.prefix} {said}, expected {wanted} ({len(found)} columns, expected"
+        f" {len(layout.columns)}); give the unchanged V2 release, or see its fileheader member if CMS changed the layout"
     )

@@ -105,9 +105,9 @@ def _unknown(connection: Connection[Any], wave: Wave, now: datetime, *, used_onl
     """Members whose fate nothing will tell: used at the policy without a queue id, or a log that stayed incomplete."""
     done = connection.execute(
         "update wave_member m set state = 'unknown', changed_at = %s where m.wave_id = %s"
-        " and m.state in ('released', 'refused') and (not %s or exists"
+        " and (m.state = 'released' or (m.state = 'refused' and %s)) and (not %s or exists"
         " (select 1 from policy_use p where p.wave_id = m.wave_id and p.recipient = m.address))",
-        (now, wave.id, used_only),
+        (now, wave.id, used_only, used_only),
     )
     return done.rowcount
 

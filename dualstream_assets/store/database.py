@@ -1,13 +1,15 @@
 """The ops database: transactions, advisory locks, migrations. PostgreSQL through psycopg, nothing else.
 
-One connection per thread, opened when first needed and opened again after a server restart.
+One connection per thread, opened when first needed, and again after a server restart or in a forked child.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
     from dualstream_assets.settings import Settings
 
 OPS_DATABASE = "dualstream"
+CONNECT_TIMEOUT_S = 5
 
 
 class MigrationChanged(RuntimeError):
-    """A migration that was applied here is not the file that is shipped now."""
+    """What was applied to this database is not what this version ships."""
 
 
 def _lock_key(name: str) -> int:
@@ -30,24 +33,23 @@ def _lock_key(name: str) -> int:
 
 
 class Database:
-    """A PostgreSQL database by URL."""
+    """A PostgreSQL database by URL.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: of libpq (`postgresql://`).
+        revive: called before a connection is opened a second time; starts a server that died.
+    """
+
+    def __init__(self, url: str, revive: Callable[[], object] | None = None) -> None:
         self.url = url
+        self._revive = revive
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._local = threading.local()
-        self._every: set[Connection[Any]] = set()
+        self._every: dict[threading.Thread, Connection[Any]] = {}
         self._guard = threading.Lock()
-
-    def _connection(self) -> Connection[Any]:
-        import psycopg
-
-        connection: Connection[Any] | None = getattr(self._local, "connection", None)
-        if connection is None or connection.closed or connection.broken:
-            connection = psycopg.connect(self.url, connect_timeout=5, application_name="dualstream")
-            self._local.connection = connection
-            with self._guard:
-                self._every.add(connection)
-        return connection
 
     @contextmanager
     def transaction(self) -> Iterator[Connection[Any]]:
@@ -63,23 +65,24 @@ class Database:
     def advisory_lock(self, name: str, *, wait: bool = True) -> Iterator[bool]:
         """Hold a session-level lock by name, on a connection of its own; yields whether it was taken.
 
-        The server drops it when this process dies.
+        The server drops it when this process dies, and when the server itself does.
         """
-        import psycopg
-
-        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+        connection = self._open(autocommit=True)
+        try:
             call = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
-            row = connection.execute(f"select {call}(%s)", (_lock_key(name),)).fetchone()  # noqa: S608
-            taken = wait or bool(row and row[0])
-            yield taken
+            row = connection.execute(f"select {call}(%s)", (_lock_key(name),)).fetchone()
+            yield wait or bool(row and row[0])
+        finally:
+            connection.close()
 
     def migrate(self) -> list[str]:
-        """Apply the migrations that are new here, in order; returns their names.
+        """Apply the migrations that are new here, in order; returns their names. All of them, or none.
 
         Raises:
-            MigrationChanged: an applied file differs from the shipped one.
+            MigrationChanged: an applied file differs from the shipped one, or is not shipped at all.
         """
         applied: list[str] = []
+        shipped = shipped_migrations()
         with self.transaction() as connection:
             connection.execute("select pg_advisory_xact_lock(%s)", (_lock_key("migrate"),))
             connection.execute(
@@ -87,7 +90,7 @@ class Database:
                 " applied_at timestamptz not null default now())"
             )
             known = dict(connection.execute("select name, sha256 from migration").fetchall())
-            for name, text in shipped_migrations():
+            for name, text in shipped:
                 digest = hashlib.sha256(text.encode()).hexdigest()
                 if name not in known:
                     connection.execute(text.encode())
@@ -98,14 +101,82 @@ class Database:
                         f"migration {name} was applied in another form: put the change into a new file, or drop"
                         " this database if it is a scratch one"
                     )
+            newer = sorted(set(known) - {name for name, _ in shipped})
+            if newer:
+                raise MigrationChanged(
+                    f"this database has migration {newer[-1]}, which this version of dualstream does not know: it"
+                    " was used by a newer one. Next: install that version"
+                )
         return applied
 
     def close(self) -> None:
         """Close every connection that any thread opened."""
         with self._guard:
-            for connection in self._every:
+            for connection in self._every.values():
                 connection.close()
             self._every.clear()
+
+    def _connection(self) -> Connection[Any]:
+        """This thread's connection; a new one if there is none, it broke, or this is a forked child."""
+        if self._pid != os.getpid():
+            _ABANDONED.extend(self._every.values())
+            self._begin()
+        connection: Connection[Any] | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            if not _is_dead(connection):
+                return connection
+            connection.close()
+        connection = self._open(autocommit=False)
+        self._local.connection = connection
+        with self._guard:
+            for thread in [t for t in self._every if not t.is_alive()]:
+                self._every.pop(thread).close()
+            self._every[threading.current_thread()] = connection
+        return connection
+
+    def _open(self, *, autocommit: bool) -> Connection[Any]:
+        import psycopg
+
+        def connect() -> Connection[Any]:
+            return psycopg.connect(
+                self.url,
+                autocommit=autocommit,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                application_name="dualstream",
+            )
+
+        try:
+            return connect()
+        except psycopg.OperationalError:
+            if self._revive is None:
+                raise
+            self._revive()
+            return connect()
+
+
+_ABANDONED: list[Connection[Any]] = []
+"""Connections of a parent process, seen in a forked child: dropping one would end the parent's session."""
+
+
+def _is_dead(connection: Connection[Any]) -> bool:
+    """Whether the server hung up. Between transactions it sends nothing, except a word before it goes."""
+    from psycopg import OperationalError
+    from psycopg.pq import ConnStatus, TransactionStatus
+
+    if connection.closed or connection.broken:
+        return True
+    pgconn = connection.pgconn
+    if pgconn.transaction_status != TransactionStatus.IDLE:
+        return False  # nested in an open transaction: that one must end first, whatever became of it
+    poll = select.poll()
+    poll.register(pgconn.socket, select.POLLIN)
+    if not poll.poll(0):
+        return False
+    try:
+        pgconn.consume_input()
+    except OperationalError:
+        return True
+    return pgconn.status == ConnStatus.BAD
 
 
 def shipped_migrations() -> list[tuple[str, str]]:
@@ -116,10 +187,15 @@ def shipped_migrations() -> list[tuple[str, str]]:
 
 
 def open_database(settings: Settings) -> Database:
-    """The ops database of this process: created and migrated; starts the embedded server where none is named."""
+    """The ops database of this process: created and migrated; starts the embedded server where none is named.
+
+    Raises:
+        DatabaseUnreachable, StateUnusable, ServerFailed: see `store.postgres.server_url`.
+        MigrationChanged: see `Database.migrate`.
+    """
     from dualstream_assets.store.postgres import server_url
 
-    database = Database(server_url(settings, OPS_DATABASE))
+    database = Database(server_url(settings, OPS_DATABASE), lambda: server_url(settings, OPS_DATABASE))
     if _behind(database):
         database.migrate()
     return database

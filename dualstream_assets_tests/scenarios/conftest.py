@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,9 +85,9 @@ class Demo:
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     """The demo, run once as a user runs it."""
     folder = tmp_path_factory.mktemp("demo")
     said = say("dualstream_assets", "demo", "--folder", str(folder), state=folder / "unused", timeout=400)
     summary = folder / "summary.json"
-    yield Demo(folder, said, json.loads(summary.read_text()) if summary.exists() else {})
+    return Demo(folder, said, json.loads(summary.read_text()) if summary.exists() else {})

@@ -227,8 +227,8 @@ class FakeMta:
         at = self.clock.now()
         with self.database.transaction() as connection:
             rows = connection.execute(
-                "select distinct on (queue_id) queue_id, stream, campaign_uuid, wave_id, recipient, status from delivery"
-                " order by queue_id, at desc, id desc"
+                "select distinct on (queue_id) queue_id, stream, campaign_uuid, wave_id, recipient, status"
+                " from delivery order by queue_id, at desc, id desc"
             ).fetchall()
             waiting = [row for row in rows if row[5] == "deferred"]
             for queue_id, stream, campaign_uuid, wave_id, address, _ in waiting:

@@ -128,8 +128,8 @@ def test_a_refusal_with_several_causes_says_how_many_more(
     database: Database, clock: FixedClock, lab_estate: Estate
 ) -> None:
     assert re.search(
-        r"^healthcare: gate shut: 127\.124\.0\.107 fcrdns: never looked at \(and \d+ more: dualstream gate healthcare\)\."
-        r" Next: dagster asset materialize",
+        r"^healthcare: gate shut: 127\.124\.0\.107 fcrdns: never looked at"
+        r" \(and \d+ more: dualstream gate healthcare\)\. Next: dagster asset materialize",
         look(database, clock, lab_estate).refusal,
     )
 
@@ -249,7 +249,7 @@ def test_a_missing_reply_to_shuts_it(green: Database, clock: FixedClock, lab_est
 def test_a_live_look_that_finds_a_fault_refuses_the_permit(
     green: Database, clock: FixedClock, lab_estate: Estate
 ) -> None:
-    with green.transaction() as connection, pytest.raises(GateShut, match="PTR of 127.124.0.107 is gone"):
+    with green.transaction() as connection, pytest.raises(GateShut, match="is gone"):
         mint(
             connection,
             lab_estate,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -132,7 +132,7 @@ def test_the_window_keeps_its_wall_clock_over_a_change_of_the_clocks(stream: Str
 
 
 def test_send_days_skip_weekends_and_holidays(stream: Stream) -> None:
-    days = send_days(stream.window, datetime(2026, 11, 25).date(), 3)
+    days = send_days(stream.window, date(2026, 11, 25), 3)
     assert [d.isoformat() for d in days] == ["2026-11-25", "2026-11-27", "2026-11-30"]
 
 
@@ -216,7 +216,7 @@ def test_the_hash_of_members_knows_neither_order_nor_case() -> None:
 
 @pytest.mark.parametrize("cap", [100, 300, 600, 1000])
 def test_ten_days_of_minute_ticks_fill_both_caps_and_break_none(stream: Stream, cap: int) -> None:
-    """Facts, operations section 1: 97 % of ten times the cap a day, and no rolling hour of the receivers above the cap."""
+    """Facts, operations section 1: 97 % of ten times the cap a day, no rolling hour above the cap."""
     caps = Caps(cap, 10 * cap)
     every_day = stream.model_copy(
         update={

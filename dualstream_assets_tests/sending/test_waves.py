@@ -1,0 +1,472 @@
+"""Waves on the real ledger: released with a permit, once; refused; cut off and recovered; opted out and left out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from dualstream_assets.sending import ledger
+from dualstream_assets.sending.gate import GateShut, mint
+from dualstream_assets.sending.ledger import LedgerRefused
+from dualstream_assets.sending.optouts import sync
+from dualstream_assets.sending.recovery import recover
+from dualstream_assets.sending.waves import WaveFailed, plan_next, release_wave
+from dualstream_assets.store.evidence import Subject, Verdict, record
+from dualstream_assets.store.permit import PermitRefused
+from dualstream_assets.store.suppression import suppress
+from dualstream_assets_tests.sending import fakes
+from dualstream_assets_tests.sending.conftest import Desk
+
+
+def test_planning_sends_nothing_and_writes_nothing(desk: Desk) -> None:
+    plan = plan_next(desk.sender)
+    assert plan.headline.startswith("PLANNED, nothing sent: a wave of 6 people")
+    assert desk.states() == {}
+    assert desk.listmonk.dispatch() == []
+
+
+def test_a_tick_that_may_not_act_only_plans(desk: Desk) -> None:
+    from dualstream_assets.sending.tick import run_tick
+
+    result = run_tick(desk.sender, fakes.ports(desk.listmonk, desk.other), act=False)
+    assert (result.outcome, result.headline[:21]) == ("nothing", "PLANNED, nothing sent")
+    assert desk.states() == {}
+
+
+def test_a_tick_releases_the_longest_overdue_first(desk: Desk) -> None:
+    result = desk.tick()
+    assert result.headline == f"RELEASED wave {result.wave_id}: 6 people"
+    sent = [address for _, address in desk.listmonk.dispatch()]
+    assert sorted(sent) == sorted(desk.people[:6])
+
+
+def test_a_wave_is_handed_over_when_the_log_accounts_for_everybody_and_then_settled(desk: Desk) -> None:
+    first = desk.tick()
+    desk.deliver()
+    desk.minute()
+    second = desk.tick()
+    assert second.settled.handed_over == (first.wave_id,)
+    assert second.settled.settled == (first.wave_id,)
+    assert desk.states() == {"delivered": 6}
+
+
+def test_deferred_mail_is_handed_over_and_blocks_nothing(desk: Desk) -> None:
+    first = desk.tick()
+    desk.mta.take(desk.listmonk.dispatch(), status="deferred")
+    desk.minute(6)
+    second = desk.tick()
+    assert second.settled.handed_over == (first.wave_id,)
+    assert second.settled.settled == ()
+    assert second.outcome == "released"
+
+
+def test_the_next_wave_waits_six_minutes_and_for_the_last_one(desk: Desk) -> None:
+    desk.tick()
+    desk.minute()
+    assert "being dispatched" in desk.tick().headline
+    desk.deliver()
+    desk.minute()
+    assert "six minutes" in desk.tick().headline
+    desk.minute(5)
+    assert desk.tick().outcome == "released"
+
+
+def test_cap_reached_plans_zero_and_says_so(desk: Desk) -> None:
+    for _ in range(10):
+        assert desk.tick().outcome == "released"
+        desk.deliver()
+        desk.minute(5.9)
+        assert desk.tick().outcome == "nothing"
+        desk.minute(0.1)
+    assert desk.tick().headline == (
+        "PLANNED, nothing sent: no wave now: cap reached: 60 of 60 in the last hour"
+    )
+
+
+def test_what_others_send_on_the_stream_leaves_less_for_us(desk: Desk) -> None:
+    desk.mta.others(56, "healthcare")
+    assert desk.tick().people == 4
+
+
+def test_mail_delivered_late_counts_again_in_the_hour_in_which_it_arrives(desk: Desk) -> None:
+    for _ in range(9):
+        desk.tick()
+        desk.mta.take(desk.listmonk.dispatch(), status="deferred")
+        desk.minute(6)
+    desk.minute(70)
+    assert desk.mta.deliver_deferred() == 54
+    desk.minute()
+    plan = plan_next(desk.sender)
+    assert plan.units.own_hour == 54
+    assert len(plan.people) == 6
+
+
+def test_queued_mail_is_in_flight_until_it_is_final(desk: Desk) -> None:
+    for _ in range(9):
+        desk.tick()
+        desk.mta.take(desk.listmonk.dispatch(), status="deferred")
+        desk.minute(6)
+    desk.minute(70)
+    plan = plan_next(desk.sender)
+    assert (plan.units.own_hour, plan.units.own_in_flight) == (0, 54)
+
+
+def test_a_red_fact_refuses_and_nobody_is_taken(desk: Desk) -> None:
+    with desk.database.transaction() as connection:
+        subject = Subject("healthcare", "127.124.0.107", "fcrdns")
+        record(connection, subject, Verdict.FAIL, "no PTR", "t", desk.clock.now(), timedelta(days=1))
+    result = desk.tick()
+    assert result.outcome == "refused"
+    assert result.headline.startswith(
+        "PLANNED, nothing sent: healthcare: gate shut: 127.124.0.107 fcrdns: fail: no PTR. Next: dagster asset"
+    )
+    assert desk.states() == {}
+
+
+def test_a_gate_that_shuts_between_the_plan_and_the_permit_gives_everybody_back(desk: Desk) -> None:
+    from dataclasses import replace
+
+    sender = replace(desk.sender, relook=lambda _stream: ["PTR vanished"])
+    with pytest.raises(GateShut, match="PTR vanished"):
+        release_wave(sender, plan_next(sender))
+    assert desk.states() == {"not_sent": 6}
+    assert desk.tick().people == 6
+
+
+def test_a_permit_for_another_wave_does_not_start_this_one(desk: Desk) -> None:
+    wave = _reserved(desk)
+    with desk.database.transaction() as connection:
+        connection.execute(
+            "insert into wave (id, stream, campaign, local_date, state, size, cap_per_hour, cap_per_day, members_hash,"
+            " planned_at) overriding system value values (999, 'healthcare', 'c', '2026-11-30', 'settled', 1, 1, 1,"
+            " 'x', now())"
+        )
+        permit = mint(
+            connection,
+            desk.estate,
+            "healthcare",
+            desk.clock.now(),
+            kind="wave",
+            wave_id=999,
+            members_hash=wave.members_hash,
+            environment="lab",
+        )
+    with pytest.raises(PermitRefused):
+        desk.listmonk.start(wave, permit, lambda _connection: None)
+    assert desk.listmonk.dispatch() == []
+
+
+def test_a_permit_that_nobody_minted_does_not_start_a_wave(desk: Desk) -> None:
+    wave = _reserved(desk)
+    with pytest.raises(PermitRefused):
+        desk.listmonk.start(wave, 4711, lambda _connection: None)
+
+
+def _reserved(desk: Desk) -> ledger.Wave:
+    with desk.database.transaction() as connection:
+        wave = ledger.reserve(connection, plan_next(desk.sender))
+    from dualstream_assets.sending.content import render
+
+    with desk.database.transaction() as connection:
+        people = ledger.addresses_of(connection, wave.id)
+    prepared = desk.listmonk.prepare(wave, people, render(desk.estate, "healthcare"))
+    with desk.database.transaction() as connection:
+        ledger.note_prepared(
+            connection,
+            wave.id,
+            list_id=prepared.list_id,
+            campaign_id=prepared.campaign_id,
+            campaign_uuid=prepared.campaign_uuid,
+            subscribers=prepared.subscribers,
+            now=desk.clock.now(),
+        )
+        return ledger.wave_of(connection, wave.id)
+
+
+def test_two_plans_made_at_once_make_one_wave(desk: Desk) -> None:
+    one, other = plan_next(desk.sender), plan_next(desk.sender)
+    with desk.database.transaction() as connection:
+        ledger.reserve(connection, one)
+    with desk.database.transaction() as connection, pytest.raises(LedgerRefused, match="one wave at a time"):
+        ledger.reserve(connection, other)
+    assert desk.states() == {"reserved": 6}
+
+
+def test_a_person_cannot_be_in_one_campaign_twice_and_the_refusal_names_no_address(desk: Desk) -> None:
+    plan = plan_next(desk.sender)
+    with desk.database.transaction() as connection:
+        first = ledger.reserve(connection, plan)
+        connection.execute("update wave set state = 'settled' where id = %s", (first.id,))
+    with desk.database.transaction() as connection, pytest.raises(LedgerRefused) as refused:
+        ledger.reserve(connection, plan)
+    assert "@" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_somebody_who_opted_out_is_absent_from_the_next_wave(desk: Desk) -> None:
+    desk.tick()
+    desk.deliver()
+    leaver = desk.people[6]
+    desk.other.opt_out(leaver)  # told to the *other* stream's listmonk
+    desk.minute(6)
+    desk.tick()
+    sent = [address for _, address in desk.listmonk.dispatch()]
+    assert len(sent) == 6
+    assert leaver not in sent
+    assert leaver in desk.listmonk._read()["blocklisted"]
+
+
+@pytest.mark.parametrize("kind", ["address", "domain"])
+def test_what_a_person_entered_by_hand_is_left_out(desk: Desk, kind: str) -> None:
+    leaver = desk.people[0]
+    value = leaver if kind == "address" else leaver.partition("@")[2]
+    with desk.database.transaction() as connection:
+        suppress(connection, kind, value, "manual", "phone", desk.clock.now())  # type: ignore[arg-type]
+    desk.tick()
+    assert leaver not in [address for _, address in desk.listmonk.dispatch()]
+
+
+def test_a_dead_mailbox_is_suppressed_before_the_next_wave(desk: Desk) -> None:
+    desk.tick()
+    desk.mta.take(desk.listmonk.dispatch(), status="bounced", enhanced_code="5.1.1")
+    desk.minute()
+    found = sync(desk.database, desk.clock, desk.estate, fakes.ports(desk.listmonk, desk.other))
+    assert found.added == {"hard_bounce": 6}
+    assert found.pushed == {"healthcare": 6, "trucking": 6}
+
+
+def test_a_block_is_no_dead_mailbox(desk: Desk) -> None:
+    desk.tick()
+    desk.mta.take(desk.listmonk.dispatch(), status="bounced", enhanced_code="5.7.1")
+    found = sync(desk.database, desk.clock, desk.estate, fakes.ports(desk.listmonk, desk.other))
+    assert found.added == {}
+
+
+def test_a_listmonk_that_does_not_answer_leaves_the_opt_outs_unknown_and_the_gate_shut(desk: Desk) -> None:
+    desk.other.path.unlink()
+    result = desk.tick()
+    assert result.outcome == "refused"
+    assert "suppression suppression_synced: unknown" in result.headline
+    assert desk.states() == {}
+
+
+def test_consumer_operated_domains_never_ride_the_hot_stream(desk: Desk) -> None:
+    fakes.write_stock(desk.folder / "audience", 30, operators=["yahoo", "outlook_com", "google"])
+    plan = plan_next(desk.sender)
+    assert {person.operator for person in plan.people} == {"google"}
+
+
+def test_a_domain_that_moved_to_a_consumer_operator_is_left_out(desk: Desk) -> None:
+    from dataclasses import replace
+
+    moved = desk.people[0].partition("@")[2]
+    lost = desk.people[1].partition("@")[2]
+    sender = replace(
+        desk.sender,
+        resolve=lambda domains: {
+            d: "yahoo" if d == moved else None if d == lost else "google" for d in domains
+        },
+    )
+    assert [p.address for p in plan_next(sender).people] == desk.people[2:8]
+
+
+def test_the_consumer_stream_takes_the_consumer_file(desk: Desk) -> None:
+    fakes.write_stock(desk.folder / "audience", 30, segment="consumer")
+    fakes.make_green(desk.database, desk.clock, desk.estate, "trucking")
+    sender = fakes.sender_for(
+        desk.database, desk.clock, desk.estate, desk.folder, desk.other, stream="trucking"
+    )
+    assert len(plan_next(sender).people) == 2
+
+
+def test_without_a_file_the_next_command_is_named(desk: Desk) -> None:
+    (desk.folder / "audience" / "npi_healthcare_institutional_verified.csv").unlink()
+    result = desk.tick()
+    assert result.outcome == "failed"
+    assert "dagster asset materialize --select '+verification/verified_institutional'" in result.headline
+
+
+def test_people_who_are_not_in_listmonk_are_given_back(desk: Desk) -> None:
+    desk.listmonk.push(desk.people[:1])  # blocklisted there, unknown to us
+    with pytest.raises(WaveFailed, match="1 of 6 people"):
+        release_wave(desk.sender, plan_next(desk.sender))
+    assert desk.states() == {"not_sent": 6}
+
+
+def test_nobody_is_asked_again_without_proof(desk: Desk) -> None:
+    desk.tick()
+    desk.mta.take(desk.listmonk.dispatch(stop_after=2))
+    desk.minute(14)
+    assert desk.tick().settled.not_sent == 0
+    assert desk.states() == {"delivered": 2, "released": 4}
+
+
+def test_listmonk_that_dies_in_a_wave_loses_nobody_and_mails_nobody_twice(desk: Desk) -> None:
+    first = desk.tick()
+    desk.mta.take(desk.listmonk.dispatch(stop_after=2))
+    desk.minute(17)
+    second = desk.tick()
+    assert second.settled.not_sent == 4
+    assert second.settled.handed_over == (first.wave_id,)
+    desk.deliver()
+    mailed = Counter(address for _, address, _ in desk.mta.handed)
+    assert set(mailed) == set(desk.people[:8])
+    assert set(mailed.values()) == {1}
+
+
+def test_a_running_campaign_is_no_proof(desk: Desk) -> None:
+    desk.tick()
+    desk.minute(20)
+    assert desk.tick().settled.not_sent == 0
+
+
+def test_a_campaign_that_listmonk_paused_is_cancelled_and_then_proves(desk: Desk) -> None:
+    desk.tick()
+    desk.listmonk.set_status(1, "paused")
+    desk.minute(20)
+    assert desk.tick().settled.not_sent == 0
+    desk.minute()
+    assert desk.tick().settled.not_sent == 6
+
+
+def test_a_gap_in_the_log_is_no_proof_ever(desk: Desk) -> None:
+    desk.tick()
+    desk.listmonk.dispatch(stop_after=0)
+    with desk.database.transaction() as connection:
+        connection.execute(
+            "insert into log_anomaly (kind, line, at) values ('gap', 'rotated', %s)",
+            (desk.clock.now() + timedelta(minutes=1),),
+        )
+    desk.minute(30)
+    assert desk.tick().settled.not_sent == 0
+    assert desk.states()["released"] == 6
+
+
+def test_a_use_at_the_policy_without_a_queue_id_stays_unknown(desk: Desk) -> None:
+    wave = desk.tick().wave_id
+    desk.listmonk.dispatch(stop_after=0)
+    with desk.database.transaction() as connection:
+        connection.execute(
+            "insert into policy_use (wave_id, stream, recipient, port, used_at) values (%s, 'healthcare', %s, 2526, %s)",
+            (wave, desk.people[0], desk.clock.now()),
+        )
+    desk.minute(17)
+    desk.tick()
+    assert desk.states()["unknown"] == 1
+    assert desk.people[0] not in [p.address for p in plan_next(desk.sender).people]
+
+
+def test_somebody_refused_three_times_is_not_asked_a_fourth_time(desk: Desk) -> None:
+    fakes.write_stock(desk.folder / "audience", 3)
+    for _ in range(3):
+        assert desk.tick().outcome == "released"
+        desk.listmonk.dispatch(stop_after=0)
+        desk.minute(17)
+        desk.tick()
+        desk.minute(6)
+    assert desk.tick().headline.endswith("nobody left to mail")
+
+
+def test_a_stream_is_stopped_where_a_campaign_runs_that_was_never_released(desk: Desk) -> None:
+    _reserved(desk)
+    desk.listmonk.set_status(1, "running")
+    assert "the stream is stopped" in recover(desk.sender)[0]
+    assert "never released" in desk.tick().headline or desk.tick().outcome != "released"
+
+
+STEPS = ["reserved", "prepared", "minted", "released", "started"]
+
+CHILD = """
+import sys
+from datetime import datetime
+from pathlib import Path
+from dualstream_assets.clock import FixedClock
+from dualstream_assets.estate import load_estate
+from dualstream_assets.estate.load import packaged_lab_estate
+from dualstream_assets.sending.tick import run_tick
+from dualstream_assets.store.database import Database
+from dualstream_assets_tests.sending import fakes
+
+url, at, folder, step = sys.argv[1:]
+database, clock, folder = Database(url), FixedClock(datetime.fromisoformat(at)), Path(folder)
+hc = fakes.FileListmonk(folder / "hc.json", database, clock)
+trucking = fakes.FileListmonk(folder / "trucking.json", database, clock)
+sender = fakes.sender_for(database, clock, load_estate(packaged_lab_estate()), folder, hc)
+fakes.FAULTS.die_at = step
+print(run_tick(sender, fakes.ports(hc, trucking)).headline)
+"""
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step_nobody_is_mailed_twice_and_nobody_is_lost(desk: Desk, step: str) -> None:
+    desk.mta.read_log()
+    words = [
+        sys.executable,
+        "-c",
+        CHILD,
+        desk.database.url,
+        desk.clock.now().isoformat(),
+        str(desk.folder),
+        step,
+    ]
+    died = subprocess.run(
+        words, capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[2]
+    )
+    assert died.returncode == 9, died.stderr
+    desk.deliver()
+    for _ in range(3):
+        desk.minute(7)
+        desk.tick()
+        desk.deliver()
+    mailed = Counter(address for _, address, _ in desk.mta.handed)
+    assert set(mailed.values()) == {1}
+    assert set(mailed) == set(desk.people[: len(mailed)])  # the longest overdue, without a hole
+    assert len(mailed) >= 18
+    desk.minute(7)
+    desk.tick()
+    assert set(desk.states()) <= {"delivered", "not_sent", "released"}
+
+
+def test_a_wave_cut_off_before_its_start_long_ago_is_abandoned_and_not_started_late(desk: Desk) -> None:
+    wave = _reserved(desk)
+    with desk.database.transaction() as connection:
+        permit = mint(
+            connection,
+            desk.estate,
+            "healthcare",
+            desk.clock.now(),
+            kind="wave",
+            wave_id=wave.id,
+            members_hash=wave.members_hash,
+            environment="lab",
+        )
+        ledger.note_released(connection, wave.id, desk.clock.now(), permit)
+    desk.minute(45)
+    assert desk.tick().recovered == (f"wave {wave.id}: cut off before its start, abandoned",)
+    assert desk.deliver() == 6  # the next wave, the same people, once
+    assert Counter(a for _, a, _ in desk.mta.handed).most_common(1)[0][1] == 1
+
+
+def test_two_virtual_days_on_the_real_ledger_fill_the_day_cap_and_break_no_hour(desk: Desk) -> None:
+    """Six-minute ticks from 08:00 to the end of the window, deliveries at once: 150 a day at 60 an hour."""
+    people = fakes.write_stock(desk.folder / "audience", 400)
+    per_day: Counter[str] = Counter()
+    desk.clock.sleep(-3600)
+    for _ in range(2):
+        for _ in range(105):
+            result = desk.tick()
+            per_day[str(result.at.date())] += result.people
+            desk.deliver()
+            desk.minute(6)
+        desk.minute(24 * 60 - 630)
+    assert list(per_day.values()) == [150, 150]
+    times = sorted(at for _, _, at in desk.mta.handed)
+    most = max(sum(1 for t in times[n:] if t < times[n] + timedelta(hours=1)) for n in range(len(times)))
+    assert most <= 60
+    assert [a for _, a, _ in desk.mta.handed] and len({a for _, a, _ in desk.mta.handed}) == 300
+    assert {a for _, a, _ in desk.mta.handed} == set(people[:300])
