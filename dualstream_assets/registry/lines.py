@@ -65,7 +65,7 @@ def without_bom(block: bytes) -> bytes:
 def read_rows(
     block: bytes, layout: Layout, columns: Sequence[str], first_line: int, counts: LineCounts
 ) -> pl.DataFrame:
-    """Rows of a block as text columns; empty values are null. Repairs what needs it and counts in `counts`.
+    """Rows of a block as text columns, empty values as `""`. Repairs what needs it and counts in `counts`.
 
     Args:
         block: whole lines without the header.
@@ -128,14 +128,13 @@ def _parsed(block: bytes, layout: Layout, columns: Sequence[str]) -> pl.DataFram
 
     if not block:
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-    frame = pl.read_csv(
+    return pl.read_csv(
         block,
         has_header=False,
         schema=dict.fromkeys(layout.columns, pl.String),
         columns=list(columns),
         raise_if_empty=False,
     )
-    return frame.select(pl.col(columns).replace("", None))
 
 
 def _looks_sound(block: bytes, lines: int, layout: Layout) -> bool:

@@ -12,7 +12,7 @@ from dualstream_assets.sending import ledger
 from dualstream_assets.sending.campaigner import TERMINAL, CampaignState
 from dualstream_assets.sending.gate import assess
 from dualstream_assets.sending.ledger import Wave
-from dualstream_assets.sending.waves import Sender, give_up
+from dualstream_assets.sending.waves import Sender, give_up, said_safely
 from dualstream_assets.sending.window import closed_because
 
 FRESH = timedelta(minutes=5)
@@ -27,9 +27,12 @@ def recover(sender: Sender) -> tuple[str, ...]:
 
 
 def _recover(sender: Sender, wave: Wave) -> str | None:
-    state = (
-        sender.campaigner.state(wave.campaign_id) if wave.campaign_id is not None else CampaignState.MISSING
-    )
+    try:
+        state = CampaignState.MISSING
+        if wave.campaign_id is not None:
+            state = sender.campaigner.state(wave.campaign_id)
+    except Exception as error:  # noqa: BLE001  # listmonk is away: the wave is left as it is, and blocks the next
+        return f"wave {wave.id}: listmonk cannot be asked ({said_safely(error)})"
     if wave.state != "released":
         if state not in (CampaignState.MISSING, CampaignState.DRAFT):
             return _stop(sender, wave, f"wave {wave.id} is {state} in listmonk but was never released")
@@ -68,6 +71,7 @@ def _stop(sender: Sender, wave: Wave, reason: str) -> str:
 def can_send(sender: Sender, wave: Wave) -> bool | None:
     """Whether a wave's campaign may still send; cancels one that listmonk paused after errors (it then still may).
 
+    A draft so old sends nothing any more: it is not started by us, and the wave policy refuses whoever is `not_sent`.
     None where listmonk cannot be asked: no proof.
     """
     if wave.campaign_id is None:
@@ -80,4 +84,4 @@ def can_send(sender: Sender, wave: Wave) -> bool | None:
             return True
     except Exception:  # noqa: BLE001  # unknown is not "no": the members stay as they are
         return None
-    return None if state is CampaignState.MISSING else state not in TERMINAL
+    return None if state is CampaignState.MISSING else state not in (*TERMINAL, CampaignState.DRAFT)

@@ -58,9 +58,7 @@ def run_tick(sender: Sender, optouts: Mapping[str, OptOutPort], *, act: bool = T
     """One tick of the sender's stream. With `act` false it plans and shows, and touches nothing outside."""
     with sender.database.advisory_lock(LOCK):
         now = sender.clock.now()
-        with sender.database.transaction() as connection:
-            settled = settle(connection, sender.stream, now, lambda wave: can_send(sender, wave))
-        recovered = recover(sender) if act else ()
+        recovered, settled = (recover(sender), _settled(sender, now)) if act else ((), Settled((), (), 0, 0))
         with sender.database.transaction() as connection:
             brake = watch(connection, sender.estate, sender.stream, now)
         outcome, headline, plan, wave_id, people = _act(sender, optouts, act=act)
@@ -76,6 +74,11 @@ def run_tick(sender: Sender, optouts: Mapping[str, OptOutPort], *, act: bool = T
             recovered,
             f"{brake.kind} brake: {brake.reason}" if brake else None,
         )
+
+
+def _settled(sender: Sender, now: datetime) -> Settled:
+    with sender.database.transaction() as connection:
+        return settle(connection, sender.stream, now, lambda wave: can_send(sender, wave))
 
 
 def _act(

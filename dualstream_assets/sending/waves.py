@@ -166,7 +166,7 @@ def _prepare(sender: Sender, wave: Wave) -> Wave:
     except Exception as error:  # noqa: BLE001  # whatever it was: nothing was released, nobody stays taken
         give_up(sender, wave, f"not prepared: {type(error).__name__}")
         raise WaveFailed(
-            f"{sender.stream}: wave {wave.id} was not prepared and is abandoned: {_said(error)}"
+            f"{sender.stream}: wave {wave.id} was not prepared and is abandoned: {said_safely(error)}"
         ) from None
     missing = [address for address in addresses if address not in prepared.subscribers]
     if missing:
@@ -224,11 +224,11 @@ def _start(sender: Sender, wave: Wave, permit_id: int) -> None:
             give_up(sender, wave, f"the permit was not taken: {type(error).__name__}")
         after = "it is released; the next tick starts it" if released else "it is abandoned"
         raise WaveFailed(
-            f"{sender.stream}: wave {wave.id} was not started ({_said(error)}); {after}"
+            f"{sender.stream}: wave {wave.id} was not started ({said_safely(error)}); {after}"
         ) from None
 
 
-def _said(error: Exception) -> str:
+def said_safely(error: Exception) -> str:
     """Our own errors speak; of others only the kind is told: their text may hold an address."""
     return str(error) if type(error).__module__.startswith("dualstream_assets") else type(error).__name__
 

@@ -151,9 +151,9 @@ class Cluster:
         fresh.mkdir(mode=0o700)
         if uid != os.geteuid():
             os.chown(fresh, uid, uid)
+        options = ["-U", ROLE, "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-instructions"]
         made = subprocess.run(
-            [*become, str(self._binaries / "initdb"), "-D", str(fresh), "-U", ROLE, "--auth=trust"]
-            + ["--encoding=UTF8", "--no-locale", "--no-instructions"],
+            [*become, str(self._binaries / "initdb"), "-D", str(fresh), *options],
             check=False,
             capture_output=True,
             text=True,

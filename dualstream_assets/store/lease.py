@@ -12,7 +12,6 @@ What belongs here: locks, the detached start, readiness. What the server is, its
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import pwd
 import signal
@@ -20,11 +19,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+from dualstream_assets.store.flock import (
+    EXCLUSIVE,
+    SHARED,
+    locked,
+    open_lock,
+    same_file,
+    taken,
+    try_lock,
+    unlock,
+)
 
 POLL_S = 0.05
 LINGER_S = 1.5
@@ -83,7 +92,9 @@ def share(
     _hold(folder, deadline)
     ready = _ready_text(folder, ready_file)
     if ready is None:
-        with _locked(folder / "gate", deadline):
+        with locked(folder / "gate", deadline) as at_the_gate:
+            if not at_the_gate:
+                raise ServerFailed(f"another process has held {folder / 'gate'} for too long: is it stopped?")
             ready = _ready_text(folder, ready_file) or _start(
                 folder, command, environment, ready_file, deadline
             )
@@ -92,7 +103,7 @@ def share(
 
 def running(folder: Path) -> bool:
     """Whether a supervisor lives in `folder`."""
-    return (folder / "owner").exists() and _taken(folder / "owner")
+    return (folder / "owner").exists() and taken(folder / "owner")
 
 
 def wait_until_free(folder: Path, timeout_s: float) -> None:
@@ -126,10 +137,10 @@ def serve_while_leased(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
-    owner = _open(folder / "owner")
-    if not _try(owner, fcntl.LOCK_EX, time.monotonic() + 5):
+    owner = open_lock(folder / "owner")
+    if not try_lock(owner, EXCLUSIVE, time.monotonic() + 5):
         raise SystemExit(0)  # another supervisor was quicker
-    lease = _open(folder / "lease")
+    lease = open_lock(folder / "lease")
     try:
         _start_and_say(folder, start, ready_file, ready_text)
         starts = [time.monotonic()]
@@ -166,19 +177,19 @@ def _idle(folder: Path, lease: int, alive: Callable[[], bool], linger_s: float) 
     free_since: float | None = None
     while True:
         time.sleep(POLL_S * 2)
-        if not _same(lease, folder / "lease"):
+        if not same_file(lease, folder / "lease"):
             return True  # the folder was removed or replaced under us
         if not alive():
             return False
-        if not _try(lease, fcntl.LOCK_EX):
+        if not try_lock(lease, EXCLUSIVE):
             free_since = None
         elif free_since is None:
             free_since = time.monotonic()
-            fcntl.flock(lease, fcntl.LOCK_UN)
+            unlock(lease)
         elif time.monotonic() - free_since >= linger_s:
             return True
         else:
-            fcntl.flock(lease, fcntl.LOCK_UN)
+            unlock(lease)
 
 
 def _usable(folder: Path) -> Path:
@@ -190,7 +201,7 @@ def _usable(folder: Path) -> Path:
             raise _not_ours(place)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        os.close(_open(folder / "lease"))
+        os.close(open_lock(folder / "lease"))
     except OSError as error:
         there = next(place for place in (folder, *folder.parents) if place.exists())
         if error.errno in (errno.EACCES, errno.EPERM) and there.stat().st_uid != me:
@@ -220,10 +231,10 @@ def _hold(folder: Path, deadline: float) -> None:
     """Hold `lease` shared for the rest of this process's life."""
     with _guard:
         handle = _held.get(folder)
-        if handle is not None and _same(handle, folder / "lease"):
+        if handle is not None and same_file(handle, folder / "lease"):
             return
-        handle = _open(folder / "lease")
-        if not _try(handle, fcntl.LOCK_SH, deadline):
+        handle = open_lock(folder / "lease")
+        if not try_lock(handle, SHARED, deadline):
             os.close(handle)
             raise ServerFailed(f"a server in {folder} has been stopping for too long; see {folder / _LOG}")
         _held[folder] = handle
@@ -249,7 +260,7 @@ def _start(
 ) -> str:
     """Under the gate: start a supervisor where none owns the folder, then wait for its ready file."""
     child: subprocess.Popen[bytes] | None = None
-    if not _taken(folder / "owner"):
+    if not taken(folder / "owner"):
         (folder / ready_file).unlink(missing_ok=True)
         (folder / _FAILED).unlink(missing_ok=True)
         child = _detach(folder, [*command, str(folder)], environment)
@@ -303,54 +314,6 @@ def _ready_text(folder: Path, ready_file: str) -> str | None:
         return (folder / ready_file).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-
-
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _try(handle: int, kind: int, deadline: float = 0.0) -> bool:
-    """Take a lock, trying until `deadline` (monotonic seconds); once if that is past."""
-    while True:
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-        else:
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(POLL_S / 2)
-
-
-@contextmanager
-def _locked(path: Path, deadline: float) -> Iterator[None]:
-    handle = _open(path)
-    try:
-        if not _try(handle, fcntl.LOCK_EX, deadline):
-            raise ServerFailed(
-                f"another process has held {path} for too long: is it stopped? See `fuser {path}`"
-            )
-        yield
-    finally:
-        os.close(handle)
-
-
-def _taken(path: Path) -> bool:
-    """Whether someone holds `path` exclusively. Looks with a shared lock, so two lookers do not see each other."""
-    handle = _open(path)
-    try:
-        return not _try(handle, fcntl.LOCK_SH)
-    finally:
-        os.close(handle)
-
-
-def _same(handle: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _replace(path: Path, text: str) -> None:

@@ -100,10 +100,10 @@ def _complete(folder: Path) -> bool:
 
 def _embedded(settings: Settings) -> str:
     """The embedded server's URL, as it says itself: its sockets stay where its first starter put them."""
+    server = [sys.executable, "-m", "dualstream_assets.store.cluster"]
     return share(
         settings.state / FOLDER,
-        [sys.executable, "-m", "dualstream_assets.store.cluster"]
-        + [str(find_binaries(settings)), str(settings.run_dir)],
+        [*server, str(find_binaries(settings)), str(settings.run_dir)],
         environment=settings.variables,
         ready_file=READY_FILE,
         timeout_s=START_TIMEOUT_S,
@@ -117,10 +117,11 @@ def _ensure(base: str, url: str, dbname: str, *, named: bool) -> None:
 
     try:
         _connect(url).close()
-        return
     except psycopg.OperationalError as error:
         if not _is_missing(error, dbname):
             raise DatabaseUnreachable(_unreachable(url, error, named=named)) from None
+    else:
+        return
     own = urlsplit(base).path.strip("/")
     try:
         with _connect(with_database(base, own or "postgres")) as connection:

@@ -101,9 +101,10 @@ def test_mail_delivered_late_counts_again_in_the_hour_in_which_it_arrives(desk: 
     desk.minute(70)
     assert desk.mta.deliver_deferred() == 54
     desk.minute()
-    plan = plan_next(desk.sender)
-    assert plan.units.own_hour == 54
-    assert len(plan.people) == 6
+    result = desk.tick()
+    assert result.plan is not None
+    assert result.plan.units.own_hour == 54
+    assert result.people == 6
 
 
 def test_queued_mail_is_in_flight_until_it_is_final(desk: Desk) -> None:
@@ -344,7 +345,7 @@ def test_a_gap_in_the_log_is_no_proof_ever(desk: Desk) -> None:
         )
     desk.minute(30)
     assert desk.tick().settled.not_sent == 0
-    assert desk.states()["released"] == 6
+    assert "not_sent" not in desk.states()
 
 
 def test_a_use_at_the_policy_without_a_queue_id_stays_unknown(desk: Desk) -> None:
@@ -352,7 +353,8 @@ def test_a_use_at_the_policy_without_a_queue_id_stays_unknown(desk: Desk) -> Non
     desk.listmonk.dispatch(stop_after=0)
     with desk.database.transaction() as connection:
         connection.execute(
-            "insert into policy_use (wave_id, stream, recipient, port, used_at) values (%s, 'healthcare', %s, 2526, %s)",
+            "insert into policy_use (wave_id, stream, recipient, port, used_at)"
+            " values (%s, 'healthcare', %s, 2526, %s)",
             (wave, desk.people[0], desk.clock.now()),
         )
     desk.minute(17)
@@ -367,8 +369,6 @@ def test_somebody_refused_three_times_is_not_asked_a_fourth_time(desk: Desk) -> 
         assert desk.tick().outcome == "released"
         desk.listmonk.dispatch(stop_after=0)
         desk.minute(17)
-        desk.tick()
-        desk.minute(6)
     assert desk.tick().headline.endswith("nobody left to mail")
 
 
@@ -468,5 +468,4 @@ def test_two_virtual_days_on_the_real_ledger_fill_the_day_cap_and_break_no_hour(
     times = sorted(at for _, _, at in desk.mta.handed)
     most = max(sum(1 for t in times[n:] if t < times[n] + timedelta(hours=1)) for n in range(len(times)))
     assert most <= 60
-    assert [a for _, a, _ in desk.mta.handed] and len({a for _, a, _ in desk.mta.handed}) == 300
-    assert {a for _, a, _ in desk.mta.handed} == set(people[:300])
+    assert Counter(a for _, a, _ in desk.mta.handed) == Counter(people[:300])

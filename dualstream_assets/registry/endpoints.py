@@ -1,0 +1,161 @@
+"""endpoint_pfile: every address that any row states, under any endpoint type, in the endpoint or in its description.
+
+Selected by content, never by `Endpoint Type` (facts: nppes section 0.1). What an address is *for* is decided in
+`audience/`, here only whether it is one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dualstream_assets.registry.addresses import SIMPLE, Found, extract
+from dualstream_assets.registry.archive import BLOCK_BYTES, Archive, read_blocks
+from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, Layout, check_header
+from dualstream_assets.registry.lines import LineCounts, read_rows, without_bom
+
+if TYPE_CHECKING:
+    import polars as pl
+
+COLUMNS: tuple[tuple[str, str, str], ...] = (
+    ("row", "int", "line of endpoint_pfile, the header being line 1 (counted after joins)"),
+    ("npi", "string", "provider; null for a line that could not be read"),
+    ("endpoint_type", "string", "as filed: DIRECT, CONNECT, FHIR, SOAP, OTHERS, …"),
+    ("address", "string", "lower case; null where the text is no usable address"),
+    ("reason", "string", "why there is no address; null where there is one"),
+    ("text", "string", "what was filed, where it was refused"),
+    ("description", "string", "Endpoint Description as filed"),
+    ("affiliation", "string", "Affiliation Legal Business Name, where Affiliation is Y"),
+)
+UNREADABLE = "unreadable_line"
+
+
+@dataclass
+class EndpointCounts:
+    """What endpoint_pfile held.
+
+    Attributes:
+        types: endpoint type -> rows; the set is CMS's and grows, so it is reported and never asserted.
+        types_with_text: endpoint type -> rows with an `@` in the endpoint or its description.
+        repairs: kind of normalisation -> addresses.
+        refusals: reason -> texts with an `@` that are no address.
+    """
+
+    lines: LineCounts = field(default_factory=LineCounts)
+    types: Counter[str] = field(default_factory=Counter)
+    types_with_text: Counter[str] = field(default_factory=Counter)
+    addresses: int = 0
+    only_in_description: int = 0
+    repairs: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+
+
+def read_endpoints(archive: Archive) -> tuple[pl.DataFrame, EndpointCounts]:
+    """Every candidate of the release: one row per (endpoint row, address), refused texts and unreadable lines included.
+
+    Returns a frame with the columns of `COLUMNS`, in file order.
+
+    Raises:
+        RegistryError: damaged member, wrong header.
+    """
+    import polars as pl
+
+    counts = EndpointCounts()
+    frames = [
+        _candidates(block, counts) for block in row_blocks(archive, ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, counts.lines)
+    ]
+    if counts.lines.unreadable:
+        frames.append(
+            _frame([(u.line, None, None, None, UNREADABLE, u.why, None, None) for u in counts.lines.unreadable])
+        )
+        counts.refusals[UNREADABLE] += len(counts.lines.unreadable)
+    frame = pl.concat([*frames, _frame([])]).sort("row", maintain_order=True)
+    counts.addresses = frame["address"].drop_nulls().len()
+    return frame, counts
+
+
+def row_blocks(
+    archive: Archive, layout: Layout, columns: tuple[str, ...], counts: LineCounts, block_bytes: int = BLOCK_BYTES
+) -> Iterator[pl.DataFrame]:
+    """A member's rows, block by block, as text columns; the header is checked first, CRC and length at the end.
+
+    Raises:
+        RegistryError: damaged member, wrong header.
+    """
+    member = archive.member(layout.prefix)
+    line = 1
+    for block in read_blocks(archive, member, block_bytes):
+        rows = block
+        if line == 1:
+            header, _, rows = without_bom(block).partition(b"\n")
+            check_header(header.decode("cp1252", errors="replace").rstrip("\r"), layout, archive.path.name)
+            line = 2
+        if rows:
+            first = line
+            line += rows.count(b"\n")
+            yield read_rows(rows, layout, columns, first, counts)
+    if line == 1:
+        check_header("", layout, archive.path.name)
+
+
+def _candidates(rows: pl.DataFrame, counts: EndpointCounts) -> pl.DataFrame:
+    import polars as pl
+
+    start = counts.lines.rows - rows.height + 2
+    named = rows.rename(dict(zip(ENDPOINT_PROJECTION, _SHORT, strict=True))).with_row_index("row", start)
+    _count_types(named, counts.types)
+    texts = named.filter(pl.col("endpoint").str.contains("@", literal=True) | pl.col("description").str.contains("@", literal=True))
+    _count_types(texts, counts.types_with_text)
+    texts = texts.with_columns(
+        pl.col("row").cast(pl.Int64),
+        pl.when(pl.col("affiliated") == "Y").then(pl.col("affiliation").replace("", None)).alias("affiliation"),
+        pl.col("endpoint").str.strip_chars().str.to_lowercase().alias("address"),
+    )
+    simple = pl.col("address").str.contains(SIMPLE) & ~pl.col("description").str.contains("@", literal=True)
+    texts = texts.with_columns(simple.alias("simple"))
+    plain = texts.filter("simple")
+    stripped = plain["endpoint"].str.strip_chars()
+    counts.repairs["space"] += int((plain["endpoint"] != stripped).sum())
+    counts.repairs["case"] += int((stripped != plain["address"]).sum())
+    none = pl.lit(None, pl.String)
+    easy = plain.select("row", "npi", "endpoint_type", "address", none.alias("reason"), none.alias("text"), "description", "affiliation")
+    hard = [made for row in texts.filter(~pl.col("simple")).iter_rows(named=True) for made in _looked_at(row, counts)]
+    return pl.concat([easy, _frame(hard)]) if hard else easy
+
+
+_SHORT = ("npi", "endpoint_type", "endpoint", "affiliated", "description", "affiliation")
+
+
+def _looked_at(row: dict[str, object], counts: EndpointCounts) -> Iterator[tuple[object, ...]]:
+    """Candidates of one row that needs a second look: the endpoint's, then what only the description has."""
+    endpoint, description = str(row["endpoint"]), str(row["description"])
+    in_endpoint = extract(endpoint)
+    known = {one.address for one in in_endpoint if isinstance(one, Found)}
+    in_description = [one for one in extract(description) if not (isinstance(one, Found) and one.address in known)]
+    if known:  # a description that merely talks about the endpoint's address is no candidate of its own
+        in_description = [one for one in in_description if isinstance(one, Found)]
+    if not known:
+        counts.only_in_description += any(isinstance(one, Found) for one in in_description)
+    head, tail = (row["row"], row["npi"], row["endpoint_type"]), (description, row["affiliation"])
+    for one in (*in_endpoint, *in_description):
+        if isinstance(one, Found):
+            counts.repairs.update(one.repairs)
+            yield (*head, one.address, None, None, *tail)
+        else:
+            counts.refusals[one.reason] += 1
+            text = f"{one.text} (meant {one.suggestion}?)" if one.suggestion else one.text
+            yield (*head, None, one.reason, text, *tail)
+
+
+def _frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
+    import polars as pl
+
+    kinds = {"int": pl.Int64, "string": pl.String}
+    return pl.DataFrame(rows, schema={name: kinds[kind] for name, kind, _ in COLUMNS}, orient="row")
+
+
+def _count_types(frame: pl.DataFrame, into: Counter[str]) -> None:
+    counted = frame.group_by("endpoint_type").len()
+    into.update(dict(zip(counted["endpoint_type"], counted["len"], strict=True)))
