@@ -1,6 +1,6 @@
 """Forward-confirmed reverse DNS of an egress, and its HELO name (RFC 1912 section 2.1, RFC 8601 section 3).
 
-IP -> exactly one PTR -> a name whose A holds the same IP; and that name is what we say in HELO. Gmail refuses without it.
+IP -> exactly one PTR -> a name whose A holds the same IP; that name is what we say in HELO. Gmail refuses without it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ def check_fcrdns(resolver: Resolver, ip: str, helo: str) -> Finding:
         return _unknown(ip, "fcrdns", "PTR", pointer, found)
     if found.status != "ok":
         return Finding(ip, "fcrdns", Verdict.FAIL, f"no PTR ({pointer}: {found.status})", wanted)
-    if len(found.records) > 1:
+    name, *others = found.records
+    if others:
         names = ", ".join(sorted(found.records))
-        return Finding(ip, "fcrdns", Verdict.FAIL, f"{len(found.records)} PTR records: {names}", wanted)
-    name = found.records[0]
+        return Finding(ip, "fcrdns", Verdict.FAIL, f"{1 + len(others)} PTR records: {names}", wanted)
     forward = resolver.answers(name, "A")
     if not forward.known:
         return _unknown(ip, "fcrdns", "A", name, forward)

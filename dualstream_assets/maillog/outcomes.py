@@ -181,7 +181,8 @@ def _keep(
         " values (%(path)s, %(inode)s, %(offset)s, %(first)s, %(last)s, coalesce(%(read)s::timestamptz, 'epoch'))"
         " on conflict (path) do update set inode = excluded.inode, byte_offset = excluded.byte_offset,"
         " first_line_at = coalesce(excluded.first_line_at, old.first_line_at),"
-        " last_line_at = coalesce(excluded.last_line_at, old.last_line_at), read_at = coalesce(%(read)s::timestamptz, old.read_at)",
+        " last_line_at = coalesce(excluded.last_line_at, old.last_line_at),"
+        " read_at = coalesce(%(read)s::timestamptz, old.read_at)",
         {
             "path": str(path),
             "inode": segment.inode,

@@ -1,1 +1,1 @@
-"""NPPES and CMS releases, read from the files as they are published, into Parquet. Who may be mailed is not decided here."""
+"""NPPES and CMS releases, read from the files as published, into Parquet. Who may be mailed is not decided here."""

@@ -1,8 +1,5 @@
 """Read a V2 release ZIP where it lies: its directory, and its members as newline-aligned blocks, never unpacked.
 
-The bytes of a member are inflated in a thread, one or two blocks ahead of the reader, so memory does not grow with the
-file. CRC and length are compared with the central directory after the last block: a reader publishes only after that.
-Measured choices (16 MiB blocks, isal, a thread): facts, nppes section 5.
 """
 
 from __future__ import annotations
@@ -19,7 +16,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
-from dualstream_assets.estate import Limits
+from dualstream_assets.estate.model import Limits
 from dualstream_assets.registry.errors import (
     PAGE,
     DamagedMember,
@@ -139,25 +136,6 @@ def open_archive(path: Path, limits: Limits) -> Archive:
     )
 
 
-def read_blocks(archive: Archive, member: Member, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """The member's bytes as blocks of about `block_bytes`, each ending at a line's end, the next being inflated meanwhile.
-
-    Raises:
-        DamagedMember: broken stream, or CRC or length differ from the directory; raised at the latest after the last
-            block, so nothing may be published before this iterator ends.
-    """
-    source = _aligned(_inflated(archive, member), block_bytes, f"{archive.path.name}: {member.name}")
-    with ThreadPoolExecutor(1, thread_name_prefix="inflate") as pool:
-        ahead: deque[Future[bytes | None]] = deque(pool.submit(next, source, None) for _ in range(_AHEAD))
-        try:
-            while (block := ahead.popleft().result()) is not None:
-                ahead.append(pool.submit(next, source, None))
-                yield block
-        finally:
-            for future in ahead:
-                future.cancel()
-
-
 def _directory(path: Path) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -212,92 +190,7 @@ def _refuse_beyond(path: Path, members: Mapping[str, Member], limits: Limits) ->
 
 
 def _fingerprint(members: Mapping[str, Member]) -> str:
-    listing = "\n".join(f"{m.name} {m.bytes} {m.crc32:08x}" for m in sorted(members.values(), key=lambda m: m.name))
+    listing = "\n".join(
+        f"{m.name} {m.bytes} {m.crc32:08x}" for m in sorted(members.values(), key=lambda m: m.name)
+    )
     return hashlib.sha256(listing.encode()).hexdigest()[:32]
-
-
-def _inflated(archive: Archive, member: Member) -> Iterator[bytes]:
-    """Decompressed pieces of at most a block; checks CRC and length at the end."""
-    from isal import isal_zlib
-
-    where = f"{archive.path.name}: {member.name}"
-    crc, length = 0, 0
-    try:
-        for piece in _pieces(archive.path, member, where):
-            crc = isal_zlib.crc32(piece, crc)
-            length += len(piece)
-            if length > member.bytes:
-                break
-            yield piece
-    except isal_zlib.error as error:
-        raise DamagedMember(
-            f"{where}: damaged after {length:,} of {member.bytes:,} bytes ({error}); download it again from {PAGE}"
-        ) from error
-    if length != member.bytes:
-        raise DamagedMember(
-            f"{where}: {length:,} bytes, its directory says {member.bytes:,}; download it again from {PAGE}"
-        )
-    if crc != member.crc32:
-        raise DamagedMember(
-            f"{where}: CRC error ({crc:08x}, its directory says {member.crc32:08x}); download it again from {PAGE}"
-        )
-
-
-def _pieces(path: Path, member: Member, where: str) -> Iterator[bytes]:
-    from isal import isal_zlib
-
-    if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DamagedMember(
-            f"{where}: compression method {member.method} is not one CMS uses; take it from {PAGE}"
-        )
-    with path.open("rb") as file:
-        file.seek(member.offset)
-        head = file.read(_LOCAL_HEADER.size)
-        if len(head) < _LOCAL_HEADER.size or not head.startswith(b"PK\x03\x04"):
-            raise DamagedMember(f"{where}: no local header where the directory points; download it again from {PAGE}")
-        _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
-        file.seek(name_bytes + extra_bytes, 1)
-        left = member.compressed_bytes
-        inflater = isal_zlib.decompressobj(-15) if member.method == zipfile.ZIP_DEFLATED else None
-        while left:
-            chunk = file.read(min(_READ_BYTES, left))
-            if not chunk:
-                raise DamagedMember(f"{where}: the file ends inside this member; download it again from {PAGE}")
-            left -= len(chunk)
-            if inflater is None:
-                yield chunk
-                continue
-            while chunk:
-                yield inflater.decompress(chunk, BLOCK_BYTES)
-                chunk = inflater.unconsumed_tail  # noqa: PLW2901  # what the output limit left over
-        if inflater is not None and (rest := inflater.flush()):
-            yield rest
-
-
-def _aligned(pieces: Iterator[bytes], block_bytes: int, where: str) -> Iterator[bytes]:
-    """Join pieces to blocks that end where a record ends."""
-    held: list[bytes] = []
-    size = 0
-    wanted = block_bytes
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size < wanted:
-            continue
-        joined = b"".join(held)
-        cut = _record_end(joined)
-        if cut:
-            yield joined[:cut]
-        elif size > LONGEST_RECORD_BYTES:
-            raise DamagedMember(
-                f"{where}: a line of more than {LONGEST_RECORD_BYTES:,} bytes; this is no release of CMS"
-            )
-        held, size = [joined[cut:]], size - cut
-        wanted = block_bytes if cut else size + block_bytes
-    if size:
-        yield b"".join(held)
-
-
-def _record_end(block: bytes) -> int:
-    """After the last line break that is followed by a quote (a value may hold a line break), else the last one."""
-    return (block.rfind(b'\n"') + 1) or (block.rfind(b"\n") + 1)

@@ -64,11 +64,14 @@ def read_endpoints(archive: Archive) -> tuple[pl.DataFrame, EndpointCounts]:
 
     counts = EndpointCounts()
     frames = [
-        _candidates(block, counts) for block in row_blocks(archive, ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, counts.lines)
+        _candidates(block, counts)
+        for block in row_blocks(archive, ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, counts.lines)
     ]
     if counts.lines.unreadable:
         frames.append(
-            _frame([(u.line, None, None, None, UNREADABLE, u.why, None, None) for u in counts.lines.unreadable])
+            _frame(
+                [(u.line, None, None, None, UNREADABLE, u.why, None, None) for u in counts.lines.unreadable]
+            )
         )
         counts.refusals[UNREADABLE] += len(counts.lines.unreadable)
     frame = pl.concat([*frames, _frame([])]).sort("row", maintain_order=True)
@@ -77,7 +80,11 @@ def read_endpoints(archive: Archive) -> tuple[pl.DataFrame, EndpointCounts]:
 
 
 def row_blocks(
-    archive: Archive, layout: Layout, columns: tuple[str, ...], counts: LineCounts, block_bytes: int = BLOCK_BYTES
+    archive: Archive,
+    layout: Layout,
+    columns: tuple[str, ...],
+    counts: LineCounts,
+    block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[pl.DataFrame]:
     """A member's rows, block by block, as text columns; the header is checked first, CRC and length at the end.
 
@@ -106,22 +113,29 @@ def _candidates(rows: pl.DataFrame, counts: EndpointCounts) -> pl.DataFrame:
     start = counts.lines.rows - rows.height + 2
     named = rows.rename(dict(zip(ENDPOINT_PROJECTION, _SHORT, strict=True))).with_row_index("row", start)
     _count_types(named, counts.types)
-    texts = named.filter(pl.col("endpoint").str.contains("@", literal=True) | pl.col("description").str.contains("@", literal=True))
+    has_at = [pl.col(name).str.contains("@", literal=True) for name in ("endpoint", "description")]
+    texts = named.filter(has_at[0] | has_at[1])
     _count_types(texts, counts.types_with_text)
     texts = texts.with_columns(
         pl.col("row").cast(pl.Int64),
-        pl.when(pl.col("affiliated") == "Y").then(pl.col("affiliation").replace("", None)).alias("affiliation"),
+        pl.when(pl.col("affiliated") == "Y")
+        .then(pl.col("affiliation").replace("", None))
+        .alias("affiliation"),
         pl.col("endpoint").str.strip_chars().str.to_lowercase().alias("address"),
     )
-    simple = pl.col("address").str.contains(SIMPLE) & ~pl.col("description").str.contains("@", literal=True)
+    simple = pl.col("address").str.contains(SIMPLE) & ~has_at[1]
     texts = texts.with_columns(simple.alias("simple"))
     plain = texts.filter("simple")
     stripped = plain["endpoint"].str.strip_chars()
     counts.repairs["space"] += int((plain["endpoint"] != stripped).sum())
     counts.repairs["case"] += int((stripped != plain["address"]).sum())
     none = pl.lit(None, pl.String)
-    easy = plain.select("row", "npi", "endpoint_type", "address", none.alias("reason"), none.alias("text"), "description", "affiliation")
-    hard = [made for row in texts.filter(~pl.col("simple")).iter_rows(named=True) for made in _looked_at(row, counts)]
+    easy = plain.with_columns(none.alias("reason"), none.alias("text")).select([name for name, _, _ in COLUMNS])
+    hard = [
+        made
+        for row in texts.filter(~pl.col("simple")).iter_rows(named=True)
+        for made in _looked_at(row, counts)
+    ]
     return pl.concat([easy, _frame(hard)]) if hard else easy
 
 
@@ -133,7 +147,9 @@ def _looked_at(row: dict[str, object], counts: EndpointCounts) -> Iterator[tuple
     endpoint, description = str(row["endpoint"]), str(row["description"])
     in_endpoint = extract(endpoint)
     known = {one.address for one in in_endpoint if isinstance(one, Found)}
-    in_description = [one for one in extract(description) if not (isinstance(one, Found) and one.address in known)]
+    in_description = [
+        one for one in extract(description) if not (isinstance(one, Found) and one.address in known)
+    ]
     if known:  # a description that merely talks about the endpoint's address is no candidate of its own
         in_description = [one for one in in_description if isinstance(one, Found)]
     if not known:

@@ -93,7 +93,7 @@ def count_lines(block: bytes) -> int:
 
 
 def mend(block: bytes, layout: Layout, first_line: int, counts: LineCounts) -> tuple[bytes, int]:
-    """Every line of the block made sound, or left out and listed in `counts.unreadable`; also returns how many are left."""
+    """The block with every line made sound, or left out and listed in `counts.unreadable`; and how many are left."""
     lines = block.split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
@@ -128,13 +128,8 @@ def _parsed(block: bytes, layout: Layout, columns: Sequence[str]) -> pl.DataFram
 
     if not block:
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-    return pl.read_csv(
-        block,
-        has_header=False,
-        schema=dict.fromkeys(layout.columns, pl.String),
-        columns=list(columns),
-        raise_if_empty=False,
-    )
+    schema = dict.fromkeys(layout.columns, pl.String)
+    return pl.scan_csv(block, has_header=False, schema=schema).select(columns).collect()
 
 
 def _looks_sound(block: bytes, lines: int, layout: Layout) -> bool:

@@ -1,4 +1,4 @@
-"""npidata_pfile: who the wanted NPIs are. 42 of 330 columns, semi-joined while reading, so 95 % of the rows are never kept.
+"""npidata_pfile: who the wanted NPIs are. 42 of 330 columns, semi-joined while reading: 95 % of the rows are not kept.
 
 Primary taxonomy is the slot whose switch is Y, any of 15 (facts: nppes section 0.9). Deactivated means deactivated and
 not reactivated on or after that date (section 0.6).
@@ -125,7 +125,9 @@ def _compact(rows: pl.DataFrame, counts: ProviderCounts) -> pl.DataFrame:
     since = dates["reactivated_on"] >= dates["deactivated_on"]
     made = rows.select(
         pl.col("NPI").alias("npi"),
-        pl.col("Entity Type Code").replace_strict(_ENTITY, default=None, return_dtype=pl.String).alias("entity_type"),
+        pl.col("Entity Type Code")
+        .replace_strict(_ENTITY, default=None, return_dtype=pl.String)
+        .alias("entity_type"),
         pl.col("Provider First Name").alias("first_name"),
         pl.col("Provider Last Name (Legal Name)").alias("last_name"),
         pl.col("Provider Credential Text").alias("credential"),

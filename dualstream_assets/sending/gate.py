@@ -8,7 +8,7 @@ writer of the cap, a missing Reply-To, and a clock behind its own evidence. Refu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,8 @@ VALID_FOR = timedelta(minutes=2)
 """A permit is used at once or not at all."""
 PROBES_A_DAY = 20
 
-Relook = Callable[[str], Sequence[str]]
-"""Looks again, live, at a stream's forward-confirmed DNS: an empty answer means all is well."""
+Relook = Callable[[str], Sequence[tuple[str, str]]]
+"""Looks again, live, at a stream's forward-confirmed DNS: (IP, fault) pairs; none means all is well."""
 
 
 class Standing(StrEnum):
@@ -234,6 +234,28 @@ def _probes_left(connection: Connection[Any], estate: Estate, stream: str, now: 
     return _row("probes", "left", good, f"{count} of {PROBES_A_DAY} used today", "wait until tomorrow")
 
 
+def require_open(report: GateReport, relook: Relook | None = None) -> None:
+    """Insist on an open gate and, given `relook`, on what is so at this moment.
+
+    Raises:
+        GateShut: a requirement is not green, or the live look found a fault.
+    """
+    if relook is not None and report.open:
+        faults = [
+            GateRow(
+                ip,
+                "fcrdns",
+                Standing.FAIL,
+                f"{fault} (looked at just now)",
+                cure(Subject(report.stream, ip, "fcrdns")),
+            )
+            for ip, fault in relook(report.stream)
+        ]
+        report = replace(report, rows=(*report.rows, *faults))
+    if not report.open:
+        raise GateShut(report)
+
+
 def mint(
     connection: Connection[Any],
     estate: Estate,
@@ -254,14 +276,7 @@ def mint(
         GateShut: a requirement is not green, or the live look found a fault.
     """
     report = assess(connection, estate, stream, now, kind, environment)
-    if relook is not None and report.open:
-        faults = [
-            GateRow("live look", "fcrdns", Standing.FAIL, fault, cure(Subject(stream, "", "fcrdns")))
-            for fault in relook(stream)
-        ]
-        report = GateReport(stream, kind, now, (*report.rows, *faults))
-    if not report.open:
-        raise GateShut(report)
+    require_open(report, relook)
     evidence_ids = [row.evidence_id for row in report.rows if row.evidence_id is not None]
     row = connection.execute(
         "insert into permit (kind, stream, wave_id, members_hash, evidence_ids, minted_at, valid_until)"

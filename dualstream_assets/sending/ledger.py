@@ -6,11 +6,11 @@ impossible to hold one person twice. States: reserved -> released -> handed_over
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dualstream_assets.listmonk.campaigns import Prepared
 from dualstream_assets.sending.plan import Moment, WavePlan
 
 if TYPE_CHECKING:
@@ -141,44 +141,11 @@ def addresses_of(connection: Connection[Any], wave_id: int) -> list[str]:
     return [row[0] for row in rows]
 
 
-def note_prepared(
-    connection: Connection[Any],
-    wave_id: int,
-    *,
-    list_id: int,
-    campaign_id: int,
-    campaign_uuid: str,
-    subscribers: Mapping[str, tuple[int, str]],
-    now: datetime,
-) -> None:
-    """Keep the listmonk ids of a prepared wave; `subscribers` maps an address to (id, UUID)."""
+def note_prepared(connection: Connection[Any], wave_id: int, prepared: Prepared) -> None:
+    """Keep the listmonk ids of a prepared wave, so that a cut-off one can be looked up there."""
     connection.execute(
         "update wave set list_id = %s, campaign_id = %s, campaign_uuid = %s where id = %s",
-        (list_id, campaign_id, campaign_uuid, wave_id),
-    )
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "update wave_member set subscriber_id = %s, subscriber_uuid = %s, changed_at = %s"
-            " where wave_id = %s and address = %s",
-            [(sid, uuid, now, wave_id, address) for address, (sid, uuid) in subscribers.items()],
-        )
-
-
-def note_released(connection: Connection[Any], wave_id: int, now: datetime, permit_id: int) -> None:
-    """Release: from here on the wave policy lets the members pass, and their units count.
-
-    Raises:
-        LedgerRefused: the wave is not reserved.
-    """
-    done = connection.execute(
-        "update wave set state = 'released', released_at = %s, permit_id = %s where id = %s and state = 'reserved'",
-        (now, permit_id, wave_id),
-    )
-    if done.rowcount != 1:
-        raise LedgerRefused(f"wave {wave_id} is not reserved: it cannot be released")
-    connection.execute(
-        "update wave_member set state = 'released', changed_at = %s where wave_id = %s and state = 'reserved'",
-        (now, wave_id),
+        (prepared.list_id, prepared.campaign_id, prepared.campaign_uuid, wave_id),
     )
 
 

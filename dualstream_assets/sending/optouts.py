@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dualstream_assets.estate import Estate
+from dualstream_assets.listmonk.subscribers import OptOut
 from dualstream_assets.store.evidence import Subject, probing
-from dualstream_assets.store.suppression import Reason, suppress
+from dualstream_assets.store.suppression import suppress
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -26,14 +27,6 @@ SOURCE = "sending/suppression"
 FRESH_FOR = timedelta(hours=1)
 
 
-@dataclass(frozen=True)
-class OptOut:
-    """One person who must not be mailed again."""
-
-    address: str
-    reason: Reason
-
-
 class OptOutPort(Protocol):
     """One listmonk, as far as opt-outs go."""
 
@@ -42,7 +35,7 @@ class OptOutPort(Protocol):
         ...
 
     def push(self, addresses: Sequence[str]) -> int:
-        """Blocklist those of these people whom it knows and has not blocklisted; returns how many."""
+        """Blocklist these people (`@domain`: everybody there), prove it, and return how many were not before."""
         ...
 
 

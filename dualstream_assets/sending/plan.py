@@ -6,7 +6,6 @@ twentieth unless the day or the list ends, both caps, the stream's share, a back
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dualstream_assets.estate import Stream
+from dualstream_assets.listmonk.campaigns import members_hash
 from dualstream_assets.sending.ramp import Caps
 from dualstream_assets.sending.units import Units
 from dualstream_assets.sending.window import closed_because
@@ -89,7 +89,7 @@ class WavePlan:
     @property
     def members_hash(self) -> str:
         """Hash of the members: what a permit is bound to."""
-        return hash_of_members(person.address for person in self.people)
+        return members_hash(person.address for person in self.people)
 
     @property
     def headline(self) -> str:
@@ -97,11 +97,6 @@ class WavePlan:
         if not self.people:
             return f"PLANNED, nothing sent: no wave now: {self.why}"
         return f"PLANNED, nothing sent: a wave of {len(self.people)} people ({self.why})"
-
-
-def hash_of_members(addresses: Iterable[str]) -> str:
-    """SHA-256 over the sorted lower-case addresses, hex."""
-    return hashlib.sha256("\n".join(sorted(a.lower() for a in addresses)).encode()).hexdigest()
 
 
 def allowance(

@@ -88,9 +88,9 @@ def decide(connection: Connection[Any], request: Request, estate: Estate, now: d
     if at_end:
         # One message at a time per stream: count and use must be one step, whichever port asks.
         connection.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"wave policy {stream}",))
-    if request.recipient in {seed.lower() for seed in estate.seeds}:
-        return _probe(connection, stream, request, estate, now, at_end=at_end)
     place = _place(connection, stream, request.recipient)
+    if place is None and request.recipient in {seed.lower() for seed in estate.seeds}:
+        return _probe(connection, stream, request, estate, now, at_end=at_end)
     if place is None:
         _stop(connection, stream, now)
         return Action("550 5.7.1 recipient is not in a released wave", "not in a wave")
@@ -175,7 +175,8 @@ def _probe(
     A probe's use is a row of evidence: `policy_use` belongs to waves. The seed is written as a hash.
     """
     permits = connection.execute(
-        "select id from permit where kind = 'probe' and stream = %s and minted_at <= %s and valid_until > %s order by id",
+        "select id from permit where kind = 'probe' and stream = %s and minted_at <= %s and valid_until > %s"
+        " order by id",
         (stream, now, now),
     ).fetchall()
     if not permits:

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dualstream_assets.estate import Estate
+from dualstream_assets.listmonk.applying import Window
+from dualstream_assets.listmonk.declared import WINDOW_MINUTES, belt_rate
+from dualstream_assets.listmonk.errors import ListmonkError
 from dualstream_assets.sending.ledger import under_way
 from dualstream_assets.sending.ramp import Caps, RampDecision
 from dualstream_assets.sending.ramp_days import caps_in_force, decide_today
@@ -25,31 +28,19 @@ if TYPE_CHECKING:
     from dualstream_assets.clock import Clock
     from dualstream_assets.store.database import Database
 
-BELT_MINUTES = 6
 OURS = "dualstream"
 WITNESS = "seen while setting "
 """Writer of a `cap_history` row that records another stream's cap before and after ours was set."""
 
 
-@dataclass(frozen=True)
-class Belt:
-    """listmonk's sliding window: `rate` messages per `minutes`."""
-
-    rate: int
-    minutes: int
-
-    def __str__(self) -> str:
-        return f"{self.rate} per {self.minutes} min"
-
-
 class CapPort(Protocol):
     """One listmonk's window. Reads and writes nothing else."""
 
-    def read(self) -> Belt | None:
+    def read(self) -> Window | None:
         """The window as it is now; None where it is switched off."""
         ...
 
-    def write(self, belt: Belt) -> None:
+    def write(self, belt: Window) -> None:
         """Set the window and wait until that listmonk is back."""
         ...
 
@@ -68,20 +59,20 @@ class CapSet:
     stream: str
     decision: RampDecision | None
     caps: Caps
-    wanted: Belt
-    before: Belt | None
-    after: Belt | None
+    wanted: Window
+    before: Window | None
+    after: Window | None
     written: bool
     why_not: str | None
-    others: Mapping[str, tuple[Belt | None, Belt | None]] = field(default_factory=dict)
+    others: Mapping[str, tuple[Window | None, Window | None]] = field(default_factory=dict)
 
     @property
     def headline(self) -> str:
         """What happened, in one line."""
         caps = f"{self.stream}: {self.caps.cap_per_hour}/h and {self.caps.cap_per_day}/day ({self.caps.why})"
         if self.written:
-            return f"{caps}; belt set to {self.after or 'off'}, was {self.before or 'off'}"
-        return f"{caps}; belt {self.before or 'off'} not written: {self.why_not}"
+            return f"{caps}; belt set to {belt_text(self.after)}, was {belt_text(self.before)}"
+        return f"{caps}; belt {belt_text(self.before)} not written: {self.why_not}"
 
     @property
     def others_untouched(self) -> bool:
@@ -89,9 +80,14 @@ class CapSet:
         return all(before == after for before, after in self.others.values())
 
 
-def belt_of(cap_per_hour: int) -> Belt:
+def belt_of(cap_per_hour: int) -> Window:
     """The belt for an hourly cap: N + 1 per six minutes."""
-    return Belt(max(1, cap_per_hour * BELT_MINUTES // 60) + 1, BELT_MINUTES)
+    return Window(belt_rate(cap_per_hour), WINDOW_MINUTES)
+
+
+def belt_text(belt: Window | None) -> str:
+    """A belt for people: `7 per 6 min`, or `off`."""
+    return f"{belt.rate} per {belt.minutes} min" if belt else "off"
 
 
 def stamp_of(estate: Estate, stream: str, stamps: Path, now: datetime) -> Stamp | StampFault | None:
@@ -148,7 +144,12 @@ def _apply(
     if port is None or why_not is not None:
         return CapSet(stream, decision, caps, wanted, before, before, written=False, why_not=why_not)
     seen = {other: p.read() for other, p in ports.items() if other != stream}
-    port.write(wanted)
+    try:
+        port.write(wanted)
+    except ListmonkError as error:
+        return CapSet(
+            stream, decision, caps, wanted, before, port.read(), written=False, why_not=str(error), others={}
+        )
     after = port.read()
     others = {other: (was, ports[other].read()) for other, was in seen.items()}
     with database.transaction() as connection:
@@ -161,8 +162,8 @@ def _why_not(
     estate: Estate,
     stream: str,
     port: CapPort | None,
-    before: Belt | None,
-    wanted: Belt,
+    before: Window | None,
+    wanted: Window,
     *,
     act: bool,
 ) -> str | None:
@@ -186,9 +187,9 @@ def _keep(
     stream: str,
     caps: Caps,
     reason: str,
-    before: Belt | None,
-    after: Belt | None,
-    others: Mapping[str, tuple[Belt | None, Belt | None]],
+    before: Window | None,
+    after: Window | None,
+    others: Mapping[str, tuple[Window | None, Window | None]],
     now: datetime,
 ) -> None:
     """One row for the cap we set (`previous`, `read_back`: belt rates), one per other stream that we looked at."""
@@ -199,13 +200,13 @@ def _keep(
     connection.execute(insert, (stream, caps.cap_per_hour, _rate(before), OURS, reason, now, _rate(after)))
     for other, (was, stays) in others.items():
         per_hour = stays.rate * 60 // stays.minutes if stays else 0
-        seen = f"{was or 'off'} before, {stays or 'off'} after"
+        seen = f"{belt_text(was)} before, {belt_text(stays)} after"
         connection.execute(
             insert, (other, per_hour, _rate(was), f"{WITNESS}{stream}", seen, now, _rate(stays))
         )
 
 
-def _rate(belt: Belt | None) -> int | None:
+def _rate(belt: Window | None) -> int | None:
     return belt.rate if belt else None
 
 
@@ -237,7 +238,7 @@ def lower_on_drift(
         return _apply(database, clock, estate, stream, ports, None, caps, f"drift: {caps.why}", act=act)
 
 
-def wider(belt: Belt, allowed: Belt) -> bool:
+def wider(belt: Window, allowed: Window) -> bool:
     """Whether a belt lets more through than allowed: a higher rate per minute, or a longer burst."""
     return belt.rate * allowed.minutes > allowed.rate * belt.minutes or belt.rate > allowed.rate
 
@@ -258,13 +259,14 @@ def cap_is_ramp(estate: Estate, stream: str, caps: Caps, port: CapPort | None) -
     belt = port.read()
     wanted = belt_of(caps.cap_per_hour)
     if writer != OURS:
-        return CapFinding(holds=False, said=f"written by {writer}: {belt or 'off'}")
+        return CapFinding(holds=False, said=f"written by {writer}: {belt_text(belt)}")
     if belt != wanted:
         return CapFinding(
-            holds=False, said=f"{belt or 'off'}, the ramp allows {wanted} ({caps.cap_per_hour}/h)"
+            holds=False,
+            said=f"{belt_text(belt)}, the ramp allows {belt_text(wanted)} ({caps.cap_per_hour}/h)",
         )
     return CapFinding(
-        holds=True, said=f"{belt} for {caps.cap_per_hour}/h and {caps.cap_per_day}/day: {caps.why}"
+        holds=True, said=f"{belt_text(belt)} for {caps.cap_per_hour}/h and {caps.cap_per_day}/day: {caps.why}"
     )
 
 
@@ -295,6 +297,6 @@ def other_cap_untouched(
         ).fetchone()
         belt = port.read()
         if ours and estate.streams[other].ramp.cap_writer == OURS and _rate(belt) != ours[0]:
-            return CapFinding(holds=False, said=f"{other}'s belt is {belt or 'off'}, {OURS} set {ours[0]}")
-        said.append(f"{other}: {belt or 'off'}, untouched")
+            return CapFinding(holds=False, said=f"{other}'s belt is {belt_text(belt)}, {OURS} set {ours[0]}")
+        said.append(f"{other}: {belt_text(belt)}, untouched")
     return CapFinding(holds=True, said="; ".join(said) or "there is no other stream")

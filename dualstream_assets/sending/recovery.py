@@ -6,10 +6,13 @@ abandoned and its people may be asked again. After it, a draft that is still fre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
+from dualstream_assets.listmonk.campaigns import Status
 from dualstream_assets.sending import ledger
-from dualstream_assets.sending.campaigner import TERMINAL, CampaignState
+from dualstream_assets.sending.campaigner import TERMINAL
 from dualstream_assets.sending.gate import assess
 from dualstream_assets.sending.ledger import Wave
 from dualstream_assets.sending.waves import Sender, give_up, said_safely
@@ -28,17 +31,15 @@ def recover(sender: Sender) -> tuple[str, ...]:
 
 def _recover(sender: Sender, wave: Wave) -> str | None:
     try:
-        state = CampaignState.MISSING
-        if wave.campaign_id is not None:
-            state = sender.campaigner.state(wave.campaign_id)
+        state = sender.campaigner.state(wave.campaign_id) if wave.campaign_id is not None else None
     except Exception as error:  # noqa: BLE001  # listmonk is away: the wave is left as it is, and blocks the next
         return f"wave {wave.id}: listmonk cannot be asked ({said_safely(error)})"
     if wave.state != "released":
-        if state not in (CampaignState.MISSING, CampaignState.DRAFT):
+        if state not in (None, Status.DRAFT):
             return _stop(sender, wave, f"wave {wave.id} is {state} in listmonk but was never released")
         give_up(sender, wave, "cut off before its release")
         return f"wave {wave.id}: cut off before its release, abandoned"
-    if state is not CampaignState.DRAFT:
+    if state is not Status.DRAFT:
         return None
     assert wave.campaign_id is not None  # noqa: S101  # it has a state
     if _may_still_start(sender, wave, sender.clock.now()):
@@ -68,6 +69,16 @@ def _stop(sender: Sender, wave: Wave, reason: str) -> str:
     return f"wave {wave.id}: {reason}; the stream is stopped"
 
 
+def archive_settled(sender: Sender, wave_ids: Sequence[int]) -> None:
+    """Archive the lists of settled waves: about a hundred a day. What fails stays visible in listmonk, no more."""
+    with sender.database.transaction() as connection:
+        lists = [ledger.wave_of(connection, wave_id).list_id for wave_id in wave_ids]
+    for list_id in lists:
+        if list_id is not None:
+            with suppress(Exception):
+                sender.campaigner.archive(list_id)
+
+
 def can_send(sender: Sender, wave: Wave) -> bool | None:
     """Whether a wave's campaign may still send; cancels one that listmonk paused after errors (it then still may).
 
@@ -78,10 +89,10 @@ def can_send(sender: Sender, wave: Wave) -> bool | None:
         return None
     try:
         state = sender.campaigner.state(wave.campaign_id)
-        if state is CampaignState.PAUSED:
+        if state is Status.PAUSED:
             # Its workers may hold a last message; the next look finds it cancelled.
             sender.campaigner.cancel(wave.campaign_id)
             return True
     except Exception:  # noqa: BLE001  # unknown is not "no": the members stay as they are
         return None
-    return None if state is CampaignState.MISSING else state not in (*TERMINAL, CampaignState.DRAFT)
+    return None if state is None else state not in (*TERMINAL, Status.DRAFT)

@@ -18,7 +18,7 @@ from dualstream_assets.sending.optouts import OptOutPort, sync
 from dualstream_assets.sending.plan import WavePlan, allowance
 from dualstream_assets.sending.ramp_days import caps_in_force
 from dualstream_assets.sending.rampcap import stamp_of
-from dualstream_assets.sending.recovery import can_send, recover
+from dualstream_assets.sending.recovery import archive_settled, can_send, recover
 from dualstream_assets.sending.settle import Settled, settle
 from dualstream_assets.sending.stock import StockMissing
 from dualstream_assets.sending.units import count_units
@@ -78,7 +78,9 @@ def run_tick(sender: Sender, optouts: Mapping[str, OptOutPort], *, act: bool = T
 
 def _settled(sender: Sender, now: datetime) -> Settled:
     with sender.database.transaction() as connection:
-        return settle(connection, sender.stream, now, lambda wave: can_send(sender, wave))
+        settled = settle(connection, sender.stream, now, lambda wave: can_send(sender, wave))
+    archive_settled(sender, settled.settled)
+    return settled
 
 
 def _act(

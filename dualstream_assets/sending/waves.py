@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualstream_assets.estate import Estate
+from dualstream_assets.listmonk.campaigns import Prepared
 from dualstream_assets.sending import ledger
 from dualstream_assets.sending.brake import suspended_operators
 from dualstream_assets.sending.campaigner import Campaigner
-from dualstream_assets.sending.content import Content, render
-from dualstream_assets.sending.gate import GateShut, Relook, assess, mint
+from dualstream_assets.sending.content import render
+from dualstream_assets.sending.gate import GateShut, Relook, assess, mint, require_open
 from dualstream_assets.sending.ledger import Wave
 from dualstream_assets.sending.plan import WavePlan, allowance, plan_wave
 from dualstream_assets.sending.ramp_days import caps_in_force
@@ -33,8 +34,6 @@ from dualstream_assets.sending.stock import (
 from dualstream_assets.sending.units import count_units
 
 if TYPE_CHECKING:
-    from psycopg import Connection
-
     from dualstream_assets.clock import Clock
     from dualstream_assets.store.database import Database
 
@@ -145,51 +144,31 @@ def release_wave(sender: Sender, plan: WavePlan) -> Released:
         report = assess(
             connection, sender.estate, sender.stream, sender.clock.now(), "wave", sender.environment
         )
-        if not report.open:
-            raise GateShut(report)
+        require_open(report, sender.relook)
         wave = ledger.reserve(connection, plan)
     sender.at("reserved")
-    wave = _prepare(sender, wave)
+    prepared = _prepare(sender, wave)
     sender.at("prepared")
     permit_id = _permit(sender, wave)
     sender.at("minted")
-    _start(sender, wave, permit_id)
+    _start(sender, wave, permit_id, prepared)
     sender.at("started")
     return Released(wave.id, wave.size)
 
 
-def _prepare(sender: Sender, wave: Wave) -> Wave:
+def _prepare(sender: Sender, wave: Wave) -> Prepared:
     with sender.database.transaction() as connection:
         addresses = ledger.addresses_of(connection, wave.id)
     try:
-        prepared = sender.campaigner.prepare(wave, addresses, _content(sender))
+        prepared = sender.campaigner.prepare(wave, addresses, render(sender.estate, sender.stream))
     except Exception as error:  # noqa: BLE001  # whatever it was: nothing was released, nobody stays taken
         give_up(sender, wave, f"not prepared: {type(error).__name__}")
         raise WaveFailed(
             f"{sender.stream}: wave {wave.id} was not prepared and is abandoned: {said_safely(error)}"
         ) from None
-    missing = [address for address in addresses if address not in prepared.subscribers]
-    if missing:
-        give_up(sender, wave, f"{len(missing)} of {wave.size} people are not in listmonk")
-        raise WaveFailed(
-            f"{sender.stream}: {len(missing)} of {wave.size} people of wave {wave.id} are not in listmonk. Next:"
-            f" dagster asset materialize --select '{sender.stream}/subscribers' -m dualstream_assets.definitions"
-        )
     with sender.database.transaction() as connection:
-        ledger.note_prepared(
-            connection,
-            wave.id,
-            list_id=prepared.list_id,
-            campaign_id=prepared.campaign_id,
-            campaign_uuid=prepared.campaign_uuid,
-            subscribers=prepared.subscribers,
-            now=sender.clock.now(),
-        )
-        return ledger.wave_of(connection, wave.id)
-
-
-def _content(sender: Sender) -> Content:
-    return render(sender.estate, sender.stream)
+        ledger.note_prepared(connection, wave.id, prepared)
+    return prepared
 
 
 def _permit(sender: Sender, wave: Wave) -> int:
@@ -211,12 +190,9 @@ def _permit(sender: Sender, wave: Wave) -> int:
         raise
 
 
-def _start(sender: Sender, wave: Wave, permit_id: int) -> None:
-    def commit(connection: Connection[Any]) -> None:
-        ledger.note_released(connection, wave.id, sender.clock.now(), permit_id)
-
+def _start(sender: Sender, wave: Wave, permit_id: int, prepared: Prepared) -> None:
     try:
-        sender.campaigner.start(wave, permit_id, commit)
+        sender.campaigner.start(wave, permit_id, prepared)
     except Exception as error:  # noqa: BLE001  # the ledger, not the error, says how far it came
         with sender.database.transaction() as connection:
             released = ledger.wave_of(connection, wave.id).state == "released"

@@ -20,6 +20,7 @@ from dualstream_assets.store.lease import serve_while_leased
 
 ROLE = "dualstream"
 READY_FILE = "url"
+PORT = "5432"  # names the socket; given everywhere, because PGPORT would change both ends
 NOBODY = 65534
 START_S = 50.0
 STOP_S = 10.0
@@ -58,7 +59,7 @@ class Cluster:
     @property
     def url(self) -> str:
         """URL of the server, without a database."""
-        return f"postgresql://{ROLE}@/?host={self.sockets}"
+        return f"postgresql://{ROLE}@/?host={self.sockets}&port={PORT}"
 
     def start(self) -> None:
         """Make the data folder where there is none, start the server, wait until it takes connections.
@@ -66,6 +67,7 @@ class Cluster:
         Raises:
             ClusterFailed: with the server's own words, or the cure.
         """
+        self.stop()
         become, uid = self._become()
         self._socket_folder(uid)
         if not (self.data / "PG_VERSION").exists():
@@ -77,13 +79,13 @@ class Cluster:
             time.sleep(0.1)
 
     def alive(self) -> bool:
-        """Whether the server process lives."""
-        return self._process is not None and self._process.poll() is None
+        """Whether the server lives and can be reached (a logout takes `$XDG_RUNTIME_DIR` away, with the socket)."""
+        return self._lives() and (self.sockets / f".s.PGSQL.{PORT}").exists()
 
     def stop(self) -> None:
         """Stop it fast: sessions are ended, everything committed is kept. Harder if it does not listen."""
         for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            if self._process is None or not self.alive():
+            if self._process is None or not self._lives():
                 break
             self._process.send_signal(how)
             try:
@@ -92,6 +94,9 @@ class Cluster:
                 continue
         if self.sockets.is_dir() and not any(self.sockets.iterdir()):
             self.sockets.rmdir()
+
+    def _lives(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def _become(self) -> tuple[list[str], int]:
         """Words before a command that make it run as somebody PostgreSQL accepts, and that somebody's real uid.
@@ -197,8 +202,8 @@ class Cluster:
                 time.sleep(0.02)
 
     def _try_start(self, become: list[str], deadline: float) -> bool:
-        """Start it; False if sessions of a killed server still hold its memory, which they give up by themselves."""
-        words = [str(self._binaries / "postgres"), "-D", str(self.data), "-k", str(self.sockets)]
+        """Start it; False while a server that is going still holds the memory or the socket."""
+        words = [str(self._binaries / "postgres"), "-D", str(self.data), "-k", str(self.sockets), "-p", PORT]
         for name, value in SETTINGS.items():
             words += ["-c", f"{name}={value}"]
         # If this supervisor is killed, the kernel asks the server to stop (fast): nothing is left behind.
@@ -210,7 +215,8 @@ class Cluster:
         while not self._ready(process.pid):
             if process.poll() is not None:
                 said = self.log.read_text(errors="replace")
-                if "still in use" in said and time.monotonic() < deadline:
+                going = "still in use" in said or f".s.PGSQL.{PORT}.lock" in said
+                if going and time.monotonic() < deadline:
                     return False
                 raise ClusterFailed(f"PostgreSQL in {self.folder} did not start: {_telling(said)}")
             if time.monotonic() > deadline:

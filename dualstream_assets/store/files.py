@@ -22,13 +22,17 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 class DiskFull(OSError):
     """There was no room for a file; the old one is untouched."""
 
+    def __str__(self) -> str:
+        """The message for people, without the number."""
+        return str(self.strerror)
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it replaces `path`, on an error nothing changes.
 
     Raises:
-        DiskFull: the disk has no room; says how much is free.
+        DiskFull: the disk has no room; says how much was needed so far and how much is free.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -40,16 +44,46 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.chmod(0o644)
         part.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(path.parent).free
-            raise DiskFull(
-                f"no room for {path.name}: {free / 1e6:.0f} MB free in {path.parent}; the old file is untouched."
-                " Free some space and run again"
-            ) from error
+        _fsync_folder(path.parent)
+    except Exception as error:
+        if _is_disk_full(error):
+            raise DiskFull(errno.ENOSPC, _no_room(path, part)) from error
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """By number; polars says it in words only."""
+    number = getattr(error, "errno", None)
+    return number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
+
+
+def _no_room(path: Path, part: Path) -> str:
+    free = shutil.disk_usage(path.parent).free
+    written = part.stat().st_size if part.exists() else 0
+    before = path.stat().st_size if path.exists() else 0
+    missing = f" (about {_size(before - written)} short, going by the old file)" if before > written else ""
+    return (
+        f"no room for {path.name}: the disk under {path.parent} was full after {_size(written)}{missing}, with"
+        f" {_size(free)} left; the old file is untouched. Free some space and run again"
+    )
+
+
+def _size(count: int) -> str:
+    for unit, per in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= per:
+            return f"{count / per:.1f} {unit}"
+    return f"{count} byte" + ("s" if count != 1 else "")
+
+
+def _fsync_folder(folder: Path) -> None:
+    """The rename itself reaches the disk only with its folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text_atomic(path: Path, text: str) -> None:

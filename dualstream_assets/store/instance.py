@@ -1,23 +1,24 @@
 """Dagster's storage: PostgreSQL always, on the server that the rest of this project uses, without configuration.
 
 `dagster.yaml` cannot say "this variable, else the embedded server": this class does. Every process that opens a Dagster
-instance (command line, web server, daemon, run worker) comes through here, takes a lease on the embedded server where
-none is named, and gets dagster-postgres' own storage for the database `dagster`.
+instance (command line, web server, daemon, run worker) comes through here, takes its share in the embedded server where
+none is named, and gets dagster-postgres' own storage for the database `dagster`. The URL never enters Dagster's
+configuration, so it is in no argument list and on no page.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
+import click
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
-from dualstream_assets.settings import Settings
-
-if TYPE_CHECKING:
-    from dagster_postgres import DagsterPostgresStorage
+from dualstream_assets.settings import Settings, SettingsError
+from dualstream_assets.store.postgres import DatabaseUnreachable, ServerFailed, server_url
 
 DAGSTER_DATABASE = "dagster"
+
+
+class StorageUnavailable(click.ClickException):
+    """Dagster's database cannot be had. Dagster's commands print a ClickException as one line and exit with 1."""
 
 
 class SharedPostgresStorage(DagsterStorage, ConfigurableClass):
@@ -30,18 +31,44 @@ class SharedPostgresStorage(DagsterStorage, ConfigurableClass):
 
     @classmethod
     def from_config_value(  # pyright: ignore[reportIncompatibleMethodOverride]
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> "DagsterPostgresStorage":
+        cls,
+        inst_data: ConfigurableClassData | None,
+        config_value: object,  # noqa: ARG003  # Dagster passes it by name
+    ) -> DagsterStorage:
         """Open the storage; child processes are given `inst_data`, so they come through here too.
 
         Raises:
-            DatabaseUnreachable, StateUnusable: see `store.postgres.server_url`.
+            StorageUnavailable: no server, or no place for one; one line with the cure.
         """
-        from dagster_postgres import DagsterPostgresStorage
+        try:
+            settings = Settings.read()
+            url = server_url(settings, DAGSTER_DATABASE)
+        except (DatabaseUnreachable, ServerFailed, SettingsError) as error:
+            raise StorageUnavailable(str(error)) from None
+        from dagster_postgres import DagsterPostgresStorage  # as heavy as Dagster itself
 
-        from dualstream_assets.store.postgres import server_url
-
-        url = server_url(Settings.read(), DAGSTER_DATABASE)
+        if settings.pg_url is None:
+            _revive_before_connecting(settings, url)
         # dagster-postgres speaks psycopg2; a plain scheme would mean psycopg 3 from SQLAlchemy 2.1 on.
         scheme = url.replace("postgresql://", "postgresql+psycopg2://", 1)
         return DagsterPostgresStorage(postgres_url=scheme, should_autocreate_tables=True, inst_data=inst_data)
+
+
+_revived: set[str] = set()
+
+
+def _revive_before_connecting(settings: Settings, url: str) -> None:
+    """Have each new connection to the embedded server see to it that it runs (a web server lives for weeks).
+
+    Dagster makes its engines itself, so this listens to all of them and minds its own socket only.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def see_to_it(_dialect: object, _record: object, _words: object, parameters: dict[str, str]) -> None:
+        if parameters.get("host", "") in url and parameters.get("host", "").startswith("/"):
+            server_url(settings, DAGSTER_DATABASE)
+
+    if url not in _revived:
+        _revived.add(url)
+        event.listen(Engine, "do_connect", see_to_it)

@@ -197,14 +197,14 @@ def _usable(folder: Path) -> Path:
     me = os.geteuid()
     for place in (folder.parent, folder):
         # Root could write into another user's state, and would leave files there that its owner cannot use.
-        if (place == folder or me == 0) and place.exists() and place.stat().st_uid != me:
+        if (place == folder or me == 0) and _owner(place) not in (None, me):
             raise _not_ours(place)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         os.close(open_lock(folder / "lease"))
     except OSError as error:
-        there = next(place for place in (folder, *folder.parents) if place.exists())
-        if error.errno in (errno.EACCES, errno.EPERM) and there.stat().st_uid != me:
+        there = next(place for place in (folder, *folder.parents) if _owner(place) is not None)
+        if error.errno in (errno.EACCES, errno.EPERM) and _owner(there) != me:
             raise _not_ours(there) from None
         raise StateUnusable(
             f"cannot write in {there} ({error.strerror}): set DUALSTREAM_STATE to a folder that {_user(me)} may write"
@@ -212,17 +212,25 @@ def _usable(folder: Path) -> Path:
     return folder.resolve()
 
 
+def _owner(place: Path) -> int | None:
+    """The uid that owns it; None where it is missing or out of sight."""
+    try:
+        return place.stat().st_uid
+    except OSError:
+        return None
+
+
 def _not_ours(place: Path) -> StateUnusable:
-    owner, me = _user(place.stat().st_uid), _user(os.geteuid())
+    owner, me = _user(_owner(place)), _user(os.geteuid())
     return StateUnusable(
         f"{place} belongs to {owner}, and you are {me}: run this as {owner}, or set DUALSTREAM_STATE to a folder of"
-        f" {me}'s"
+        " your own"
     )
 
 
-def _user(uid: int) -> str:
+def _user(uid: int | None) -> str:
     try:
-        return pwd.getpwuid(uid).pw_name
+        return pwd.getpwuid(uid).pw_name if uid is not None else "nobody we can see"
     except KeyError:
         return f"uid {uid}"
 
@@ -260,15 +268,15 @@ def _start(
 ) -> str:
     """Under the gate: start a supervisor where none owns the folder, then wait for its ready file."""
     child: subprocess.Popen[bytes] | None = None
-    if not taken(folder / "owner"):
-        (folder / ready_file).unlink(missing_ok=True)
-        (folder / _FAILED).unlink(missing_ok=True)
-        child = _detach(folder, [*command, str(folder)], environment)
     while time.monotonic() < deadline:
         ready = _ready_text(folder, ready_file)
         if ready is not None:
             return ready
-        if (child is not None and child.poll() is not None) or (child is None and not running(folder)):
+        if child is None and not running(folder):
+            (folder / ready_file).unlink(missing_ok=True)
+            (folder / _FAILED).unlink(missing_ok=True)
+            child = _detach(folder, [*command, str(folder)], environment)
+        elif child is not None and child.poll() is not None and not running(folder):
             raise ServerFailed(_last_words(folder))
         time.sleep(POLL_S / 2)
     raise ServerFailed(f"the server in {folder} was not ready in time; see {folder / _LOG}")

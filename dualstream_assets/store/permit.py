@@ -41,7 +41,8 @@ where p.id = %(id)s and p.stream = %(stream)s and p.wave_id is not distinct from
   and p.used_at is null and p.minted_at <= %(now)s and p.valid_until > %(now)s
   and cardinality(p.evidence_ids) = (
     select count(*) from evidence e
-    where e.id = any(p.evidence_ids) and e.verdict = 'pass' and e.expires_at > %(now)s
+    where e.id = any(p.evidence_ids) and e.stream = p.stream and e.verdict = 'pass'
+      and e.observed_at <= %(now)s and e.expires_at > %(now)s
       and not exists (select 1 from evidence n where n.stream = e.stream and n.subject = e.subject
                       and n.fact = e.fact and n.id > e.id))
 returning p.id, p.kind, p.stream, p.wave_id, p.members_hash, p.evidence_ids, p.used_at
@@ -85,20 +86,43 @@ def _why(
     members_hash: str,
     now: datetime,
 ) -> str:
+    """The first reason, most telling first. The update above has decided; this only explains."""
     row = connection.execute(
-        "select stream, wave_id, members_hash, used_at, valid_until from permit where id = %s", (permit_id,)
+        "select stream, wave_id, members_hash, used_at, minted_at, valid_until from permit where id = %s",
+        (permit_id,),
     ).fetchone()
-    name = f"permit {permit_id} refused"
     if row is None:
-        return f"{name}: no such row; only the gate mints permits"
-    if row[0] != stream:
-        return f"{name}: it is for {row[0]}, not for {stream}"
-    if row[1] != wave_id:
-        return f"{name}: it is for wave {row[1]}, not for {wave_id}"
-    if row[2] != members_hash:
-        return f"{name}: the members of the wave changed after it was minted"
-    if row[3] is not None:
-        return f"{name}: used already at {row[3]:%Y-%m-%d %H:%M:%S}"
-    if row[4] <= now:
-        return f"{name}: expired at {row[4]:%Y-%m-%d %H:%M:%S}"
-    return f"{name}: evidence behind it was superseded, is stale, or is not green. Next: dualstream gate {stream}"
+        return f"permit {permit_id} refused: no such row; only the gate mints permits"
+    of_stream, of_wave, of_members, used_at, minted_at, valid_until = row
+    reasons = (
+        (of_stream != stream, f"it is for {of_stream}, not for {stream}"),
+        (of_wave != wave_id, f"it is for {_what(of_wave)}, not for {_what(wave_id)}"),
+        (of_members != members_hash, "the members changed after it was minted"),
+        (used_at is not None, f"it was used already, at {used_at or now:%Y-%m-%d %H:%M:%S} UTC"),
+        (minted_at > now, "it was minted later than now: was the clock set back?"),
+        (valid_until <= now, f"it expired at {valid_until:%Y-%m-%d %H:%M:%S} UTC"),
+    )
+    reason = next((text for holds, text in reasons if holds), None)
+    return f"permit {permit_id} refused: {reason or _evidence_that_fell(connection, permit_id, now)}"
+
+
+def _what(wave_id: int | None) -> str:
+    return "a probe" if wave_id is None else f"wave {wave_id}"
+
+
+def _evidence_that_fell(connection: Connection[Any], permit_id: int, now: datetime) -> str:
+    rows = connection.execute(
+        "select e.stream, e.subject, e.fact, n.verdict, n.expires_at <= %(now)s, n.id <> e.id"
+        " from permit p join evidence e on e.id = any(p.evidence_ids) cross join lateral"
+        " (select * from evidence x where x.stream = e.stream and x.subject = e.subject and x.fact = e.fact"
+        "  order by x.id desc limit 1) n"
+        " where p.id = %(id)s and (n.id <> e.id or n.verdict <> 'pass' or n.expires_at <= %(now)s) order by e.id",
+        {"id": permit_id, "now": now},
+    ).fetchall()
+    if not rows:
+        return "its evidence is missing, of another stream, or later than now"
+    stream, subject, fact, verdict, is_stale, is_superseded = rows[0]
+    state = verdict if verdict != "pass" else "stale" if is_stale else "looked at again since"
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    since = ", superseded" if is_superseded and verdict != "pass" else ""
+    return f"{subject} {fact} is {state}{since}{more}. Next: dualstream gate {stream}"

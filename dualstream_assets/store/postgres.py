@@ -27,6 +27,7 @@ FOLDER = "pg"
 READY_FILE = "url"
 CONNECT_TIMEOUT_S = 2
 START_TIMEOUT_S = 60.0
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH")
 
 
 class DatabaseUnreachable(RuntimeError):
@@ -101,10 +102,12 @@ def _complete(folder: Path) -> bool:
 def _embedded(settings: Settings) -> str:
     """The embedded server's URL, as it says itself: its sockets stay where its first starter put them."""
     server = [sys.executable, "-m", "dualstream_assets.store.cluster"]
+    # Not the whole environment: it has tokens, and PG* variables that would change the server.
+    passed = {n: v for n, v in settings.variables.items() if n in PASSED_ON}
     return share(
         settings.state / FOLDER,
         [*server, str(find_binaries(settings)), str(settings.run_dir)],
-        environment=settings.variables,
+        environment=passed,
         ready_file=READY_FILE,
         timeout_s=START_TIMEOUT_S,
     ).ready

@@ -28,11 +28,15 @@ class Suppression:
 def suppress(
     connection: Connection[Any], kind: Kind, value: str, reason: Reason, source: str, now: datetime
 ) -> bool:
-    """Put an address or a domain on the list; returns whether it is new. A standing entry keeps its first reason."""
+    """Put an address or a domain on the list; returns whether it is new. A standing entry keeps its first reason.
+
+    Raises:
+        ValueError: the value is not of that kind (the value is not repeated: it may be a person's address).
+    """
     row = connection.execute(
         "insert into suppression (kind, value, reason, source, since) values (%s, %s, %s, %s, %s)"
         " on conflict (kind, value) where lifted_at is null do nothing returning id",
-        (kind, value.strip().lower(), reason, source, now),
+        (kind, _plain(kind, value), reason, source, now),
     ).fetchone()
     return row is not None
 
@@ -42,13 +46,16 @@ def lift(connection: Connection[Any], kind: Kind, value: str, reason: str, now: 
     row = connection.execute(
         "update suppression set lifted_at = %s, lifted_reason = %s"
         " where kind = %s and value = %s and lifted_at is null returning id",
-        (now, reason, kind, value.strip().lower()),
+        (now, reason, kind, _plain(kind, value)),
     ).fetchone()
     return row is not None
 
 
 def suppressed(connection: Connection[Any], addresses: Iterable[str]) -> set[str]:
-    """Which of these (lower-case) addresses may not be mailed: by address, by domain, or by a parent domain."""
+    """Which of these addresses may not be mailed: by address, by domain, or by a parent domain.
+
+    Spelled as they were asked; upper and lower case are the same here.
+    """
     asked = {address: _domains(address) for address in addresses}
     if not asked:
         return set()
@@ -56,13 +63,14 @@ def suppressed(connection: Connection[Any], addresses: Iterable[str]) -> set[str
     rows = connection.execute(
         "select kind, value from suppression where lifted_at is null and"
         " ((kind = 'address' and value = any(%s)) or (kind = 'domain' and value = any(%s)))",
-        (list(asked), domains),
+        (sorted({a.strip().lower() for a in asked}), domains),
     ).fetchall()
     hit = {(kind, value) for kind, value in rows}
     return {
         address
         for address, of_address in asked.items()
-        if ("address", address) in hit or any(("domain", domain) in hit for domain in of_address)
+        if ("address", address.strip().lower()) in hit
+        or any(("domain", domain) in hit for domain in of_address)
     }
 
 
@@ -74,6 +82,20 @@ def all_suppressed(connection: Connection[Any]) -> list[Suppression]:
     return [Suppression(*row) for row in rows]
 
 
+def _plain(kind: Kind, value: str) -> str:
+    plain = value.strip().lower().rstrip(".")
+    if kind == "domain":
+        plain = plain.removeprefix("@")
+    local, at, domain = plain.rpartition("@")
+    if not domain or bool(at) != (kind == "address") or (kind == "address" and not local) or " " in plain:
+        wanted = (
+            "an address like name@clinic.example" if kind == "address" else "a domain like clinic.example"
+        )
+        raise ValueError(f"not {wanted} ({len(value)} characters)")
+    return plain
+
+
 def _domains(address: str) -> list[str]:
-    labels = address.rpartition("@")[2].split(".")
+    """The domain of an address and every domain above it: a.b.example, b.example, example."""
+    labels = address.strip().lower().rpartition("@")[2].rstrip(".").split(".")
     return [".".join(labels[i:]) for i in range(len(labels))]

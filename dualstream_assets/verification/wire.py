@@ -19,7 +19,7 @@ class WireError(Exception):
     """The other side does not speak SMTP, or said more than was asked."""
 
 
-class ClosedByServer(Exception):  # noqa: N818
+class ClosedByServer(Exception):
     """The connection ended before a whole reply came."""
 
 

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from psycopg import Connection
 from dualstream_assets import keys
 from dualstream_assets.clock import Clock
 from dualstream_assets.estate import Estate
-from dualstream_assets.sending.campaigner import CampaignState, Prepared
+from dualstream_assets.listmonk.applying import Window
+from dualstream_assets.listmonk.campaigns import Prepared, Status
+from dualstream_assets.listmonk.errors import MembersNotListed
+from dualstream_assets.listmonk.subscribers import OptOut
 from dualstream_assets.sending.content import Content
 from dualstream_assets.sending.ledger import Wave
-from dualstream_assets.sending.optouts import OptOut
-from dualstream_assets.sending.rampcap import Belt
 from dualstream_assets.sending.requirements import required
 from dualstream_assets.sending.waves import Sender
 from dualstream_assets.store.database import Database
@@ -33,6 +34,23 @@ NAMESPACE = uuid.UUID(int=7)
 def uuid_of(address: str) -> str:
     """The subscriber UUID that the fake listmonk gives an address."""
     return str(uuid.uuid5(NAMESPACE, address))
+
+
+def release(
+    connection: Connection[Any], wave_id: int, permit_id: int, prepared: Prepared, now: datetime
+) -> None:
+    """What the listmonk room commits with the permit."""
+    connection.execute(
+        "update wave set state = 'released', released_at = %s, permit_id = %s, list_id = %s, campaign_id = %s,"
+        " campaign_uuid = %s where id = %s and state = 'reserved'",
+        (now, permit_id, prepared.list_id, prepared.campaign_id, prepared.campaign_uuid, wave_id),
+    )
+    for address, (number, subscriber_uuid) in prepared.subscribers.items():
+        connection.execute(
+            "update wave_member set state = 'released', subscriber_id = %s, subscriber_uuid = %s, changed_at = %s"
+            " where wave_id = %s and address = %s",
+            (number, subscriber_uuid, now, wave_id, address),
+        )
 
 
 class FileListmonk:
@@ -54,29 +72,36 @@ class FileListmonk:
     def prepare(self, wave: Wave, addresses: Sequence[str], content: Content) -> Prepared:
         state = self._read()
         number = len(state["campaigns"]) + 1
-        members = {a: (i + 1, uuid_of(a)) for i, a in enumerate(addresses) if a not in state["blocklisted"]}
+        blocked = sum(a in state["blocklisted"] for a in addresses)
+        if blocked:
+            raise MembersNotListed(f"{blocked} of {len(addresses)} cannot be listed", "plan anew")
+        members = {a: (i + 1, uuid_of(a)) for i, a in enumerate(addresses)}
         campaign_uuid = str(uuid.uuid4())
         state["campaigns"][str(number)] = {"uuid": campaign_uuid, "status": "draft", "members": list(members)}
         self._write(state)
         return Prepared(number, number, campaign_uuid, members)
 
-    def start(self, wave: Wave, permit_id: int, commit: Callable[[Connection[Any]], None]) -> None:
+    def start(self, wave: Wave, permit_id: int, prepared: Prepared) -> None:
         with self.database.transaction() as connection:
             consume(connection, permit_id, wave.stream, wave.id, wave.members_hash, self.clock.now())
-            commit(connection)
+            release(connection, wave.id, permit_id, prepared, self.clock.now())
         FAULTS.reach("released")
-        assert wave.campaign_id is not None
-        self.resume(wave.campaign_id)
+        self.resume(prepared.campaign_id)
 
     def resume(self, campaign_id: int) -> None:
         self.set_status(campaign_id, "running")
 
-    def state(self, campaign_id: int) -> CampaignState:
+    def state(self, campaign_id: int) -> Status | None:
         found = self._read()["campaigns"].get(str(campaign_id))
-        return CampaignState(found["status"]) if found else CampaignState.MISSING
+        return Status(found["status"]) if found else None
 
     def cancel(self, campaign_id: int) -> None:
         self.set_status(campaign_id, "cancelled")
+
+    def archive(self, list_id: int) -> None:
+        state = self._read()
+        state.setdefault("archived", []).append(list_id)
+        self._write(state)
 
     def set_status(self, campaign_id: int, status: str) -> None:
         state = self._read()
@@ -84,7 +109,10 @@ class FileListmonk:
         self._write(state)
 
     def pull(self) -> Sequence[OptOut]:
-        return [OptOut(address, "unsubscribed") for address in self._read()["opted_out"]]
+        return [
+            OptOut(address, "unsubscribed", "listmonk:subscribers", None)
+            for address in self._read()["opted_out"]
+        ]
 
     def push(self, addresses: Sequence[str]) -> int:
         state = self._read()
@@ -98,11 +126,11 @@ class FileListmonk:
         state["opted_out"].append(address)
         self._write(state)
 
-    def read(self) -> Belt | None:
+    def read(self) -> Window | None:
         belt = self._read()["belt"]
-        return Belt(*belt) if belt else None
+        return Window(*belt) if belt else None
 
-    def write(self, belt: Belt) -> None:
+    def write(self, belt: Window) -> None:
         state = self._read()
         state["belt"] = [belt.rate, belt.minutes]
         self._write(state)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dualstream_assets.listmonk.campaigns import Prepared
 from dualstream_assets.sending import ledger
 from dualstream_assets.sending.gate import GateShut, mint
 from dualstream_assets.sending.ledger import LedgerRefused
@@ -132,7 +133,8 @@ def test_a_red_fact_refuses_and_nobody_is_taken(desk: Desk) -> None:
 def test_a_gate_that_shuts_between_the_plan_and_the_permit_gives_everybody_back(desk: Desk) -> None:
     from dataclasses import replace
 
-    sender = replace(desk.sender, relook=lambda _stream: ["PTR vanished"])
+    looks: list[list[tuple[str, str]]] = [[("127.124.0.107", "PTR vanished")], []]
+    sender = replace(desk.sender, relook=lambda _stream: looks.pop())
     with pytest.raises(GateShut, match="PTR vanished"):
         release_wave(sender, plan_next(sender))
     assert desk.states() == {"not_sent": 6}
@@ -140,7 +142,7 @@ def test_a_gate_that_shuts_between_the_plan_and_the_permit_gives_everybody_back(
 
 
 def test_a_permit_for_another_wave_does_not_start_this_one(desk: Desk) -> None:
-    wave = _reserved(desk)
+    wave, prepared = _reserved(desk)
     with desk.database.transaction() as connection:
         connection.execute(
             "insert into wave (id, stream, campaign, local_date, state, size, cap_per_hour, cap_per_day, members_hash,"
@@ -158,17 +160,17 @@ def test_a_permit_for_another_wave_does_not_start_this_one(desk: Desk) -> None:
             environment="lab",
         )
     with pytest.raises(PermitRefused):
-        desk.listmonk.start(wave, permit, lambda _connection: None)
+        desk.listmonk.start(wave, permit, prepared)
     assert desk.listmonk.dispatch() == []
 
 
 def test_a_permit_that_nobody_minted_does_not_start_a_wave(desk: Desk) -> None:
-    wave = _reserved(desk)
+    wave, prepared = _reserved(desk)
     with pytest.raises(PermitRefused):
-        desk.listmonk.start(wave, 4711, lambda _connection: None)
+        desk.listmonk.start(wave, 4711, prepared)
 
 
-def _reserved(desk: Desk) -> ledger.Wave:
+def _reserved(desk: Desk) -> tuple[ledger.Wave, Prepared]:
     with desk.database.transaction() as connection:
         wave = ledger.reserve(connection, plan_next(desk.sender))
     from dualstream_assets.sending.content import render
@@ -177,16 +179,8 @@ def _reserved(desk: Desk) -> ledger.Wave:
         people = ledger.addresses_of(connection, wave.id)
     prepared = desk.listmonk.prepare(wave, people, render(desk.estate, "healthcare"))
     with desk.database.transaction() as connection:
-        ledger.note_prepared(
-            connection,
-            wave.id,
-            list_id=prepared.list_id,
-            campaign_id=prepared.campaign_id,
-            campaign_uuid=prepared.campaign_uuid,
-            subscribers=prepared.subscribers,
-            now=desk.clock.now(),
-        )
-        return ledger.wave_of(connection, wave.id)
+        ledger.note_prepared(connection, wave.id, prepared)
+        return ledger.wave_of(connection, wave.id), prepared
 
 
 def test_two_plans_made_at_once_make_one_wave(desk: Desk) -> None:
@@ -294,7 +288,7 @@ def test_without_a_file_the_next_command_is_named(desk: Desk) -> None:
 
 def test_people_who_are_not_in_listmonk_are_given_back(desk: Desk) -> None:
     desk.listmonk.push(desk.people[:1])  # blocklisted there, unknown to us
-    with pytest.raises(WaveFailed, match="1 of 6 people"):
+    with pytest.raises(WaveFailed, match="1 of 6 cannot be listed"):
         release_wave(desk.sender, plan_next(desk.sender))
     assert desk.states() == {"not_sent": 6}
 
@@ -433,7 +427,7 @@ def test_killed_at_any_step_nobody_is_mailed_twice_and_nobody_is_lost(desk: Desk
 
 
 def test_a_wave_cut_off_before_its_start_long_ago_is_abandoned_and_not_started_late(desk: Desk) -> None:
-    wave = _reserved(desk)
+    wave, prepared = _reserved(desk)
     with desk.database.transaction() as connection:
         permit = mint(
             connection,
@@ -445,7 +439,7 @@ def test_a_wave_cut_off_before_its_start_long_ago_is_abandoned_and_not_started_l
             members_hash=wave.members_hash,
             environment="lab",
         )
-        ledger.note_released(connection, wave.id, desk.clock.now(), permit)
+        fakes.release(connection, wave.id, permit, prepared, desk.clock.now())
     desk.minute(45)
     assert desk.tick().recovered == (f"wave {wave.id}: cut off before its start, abandoned",)
     assert desk.deliver() == 6  # the next wave, the same people, once
