@@ -23,8 +23,8 @@ def keep_release(world: World, inbox: Path) -> None:
     inbox.mkdir(parents=True, exist_ok=True)
     files = release_files(world)
     for name, content in files.items():
-        put(inbox / name, content)
-    put(marker, json.dumps({"world": wanted, "files": list(files)}).encode())
+        put(inbox / name, content, world.release_day)
+    put(marker, json.dumps({"world": wanted, "files": list(files)}).encode(), world.release_day)
 
 
 def write_stamps(estate: Estate, folder: Path) -> None:

@@ -18,13 +18,13 @@ CONTENT_TYPES = ("richtext", "html", "plain", "visual", "markdown")
 PLACEHOLDER = '{{ template "content" . }}'
 LONGEST_SUBJECT = 5000
 COLUMNS = (
-    "c.id, c.created_at, c.updated_at, c.started_at, c.to_send, c.sent, c.uuid, c.type, c.name, c.subject, c.from_email,"
-    " c.body, c.altbody, c.send_at, c.status, c.content_type, c.tags, c.headers, c.attribs, c.template_id, c.messenger,"
+    "c.id, c.created_at, c.updated_at, c.started_at, c.to_send, c.sent, c.uuid, c.type, c.name, c.subject,"
+    " c.from_email, c.body, c.altbody, c.send_at, c.status, c.content_type, c.tags, c.headers, c.attribs, c.template_id, c.messenger,"
     " (select count(*) from campaign_views v where v.campaign_id = c.id) as views,"
     " (select count(*) from link_clicks k where k.campaign_id = c.id) as clicks,"
     " (select count(*) from bounces b where b.campaign_id = c.id) as bounces,"
-    " (select coalesce(jsonb_agg(jsonb_build_object('id', coalesce(cl.list_id, 0), 'name', cl.list_name) order by cl.id),"
-    " '[]') from campaign_lists cl where cl.campaign_id = c.id) as lists"
+    " (select coalesce(jsonb_agg(jsonb_build_object('id', coalesce(cl.list_id, 0), 'name', cl.list_name)"
+    " order by cl.id), '[]') from campaign_lists cl where cl.campaign_id = c.id) as lists"
 )
 MOVES = {
     "draft": ({"scheduled"}, "Only scheduled campaigns can be saved as drafts"),
@@ -170,7 +170,14 @@ def create_template(process: Process, call: Call) -> dict[str, Any]:
     row = process.store.row(
         "insert into templates (name, type, subject, body, created_at, updated_at) values (%s, %s, %s, %s, %s, %s)"
         " returning *",
-        (sent.get("name") or "", sent.get("type") or "campaign", sent.get("subject") or "", sent["body"], now, now),
+        (
+            sent.get("name") or "",
+            sent.get("type") or "campaign",
+            sent.get("subject") or "",
+            sent["body"],
+            now,
+            now,
+        ),
     )
     assert row is not None  # noqa: S101
     return row

@@ -1,6 +1,6 @@
 """The sending engine of the listmonk stand-in, shaped like listmonk's manager and pipes (facts: listmonk section 3).
 
-One loop takes the campaigns in turn, a batch each, and moves the campaign's pointer when a batch is FETCHED; workers send.
+One loop takes the campaigns in turn, a batch each, and moves its pointer when a batch is FETCHED; workers send.
 One sliding window per process, on the lab's clock; reaching it blocks the loop. Opt-outs are seen when a batch is
 fetched. `die` stops everything where it is: what was fetched and not sent is lost, as when listmonk is killed.
 """
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from dualstream_assets.lab.listmonk_batches import fetch_batch, next_campaigns
 from dualstream_assets.lab.listmonk_mail import Rendering, SendError, Server, choose, message_for
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ class Engine:
         self._pipes: dict[int, Pipe] = {}
         self._pipes_guard = threading.Lock()
         self._next: queue.Queue[Pipe] = queue.Queue()
-        self._messages: queue.Queue[tuple[Pipe, Mapping[str, Any]]] = queue.Queue(self._workers * self._rate * 2)
+        self._messages: queue.Queue[tuple[Pipe, Mapping[str, Any]]] = queue.Queue(
+            self._workers * self._rate * 2
+        )
         self._died = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -143,30 +146,14 @@ class Engine:
                 sent, pipe.sent = pipe.sent, 0
             if sent:
                 self._run("update campaigns set sent = sent + %s where id = %s", (sent, pipe.id))
-        for campaign in self._next_campaigns([pipe.id for pipe in pipes]):
+        for campaign in next_campaigns(self._store, [pipe.id for pipe in pipes], self._clock.now()):
             self._take_up(campaign)
-
-    def _next_campaigns(self, known: list[int]) -> list[dict[str, Any]]:
-        now = self._clock.now()
-        found = self._store.rows(
-            "select c.*, coalesce(t.body, (select body from templates where is_default limit 1), '') as template_body"
-            " from campaigns c left join templates t on t.id = c.template_id where (c.status = 'running'"
-            " or (c.status = 'scheduled' and c.send_at <= %s)) and c.id <> all(%s) order by c.id",
-            (now, known),
-        )
-        for campaign in found:
-            row = self._store.row(_COUNT, {"campaign": campaign["id"]})
-            if row and row["people"]:
-                self._run(
-                    "update campaigns set to_send = %s, max_subscriber_id = %s, status = 'running',"
-                    " started_at = coalesce(started_at, %s) where id = %s",
-                    (row["people"], row["top"], now, campaign["id"]),
-                )
-        return found
 
     def _take_up(self, campaign: Mapping[str, Any]) -> None:
         if campaign["messenger"] not in self.servers:
-            self._log(f"error processing campaign ({campaign['name']}): unknown messenger {campaign['messenger']}")
+            self._log(
+                f"error processing campaign ({campaign['name']}): unknown messenger {campaign['messenger']}"
+            )
             self._run("update campaigns set status = 'cancelled' where id = %s", (campaign["id"],))
             return
         pipe = Pipe(campaign)
@@ -182,7 +169,8 @@ class Engine:
             pipe = self._next.get(timeout=TICK_S)
         except queue.Empty:
             return
-        people = self._fetch(pipe)
+        self._alive()
+        people = fetch_batch(self._store, pipe.id, self._batch, self._clock.now())
         if not people:
             self._done(pipe)
             return
@@ -192,28 +180,6 @@ class Engine:
             self._enqueue(pipe, person)
             self._mind_window()
         self._next.put(pipe)
-
-    def _fetch(self, pipe: Pipe) -> list[dict[str, Any]]:
-        """The next batch by ascending id; the pointer moves now, whatever becomes of the batch."""
-        self._alive()
-        with self._store.connection() as connection, connection.transaction():
-            campaign = connection.execute(
-                "select last_subscriber_id as last, max_subscriber_id as top from campaigns"
-                " where id = %s and status = 'running' for update",
-                (pipe.id,),
-            ).fetchone()
-            if campaign is None:
-                return []
-            people = connection.execute(
-                _BATCH.encode(),
-                {"campaign": pipe.id, "batch": self._batch, **campaign},
-            ).fetchall()
-            if people:
-                connection.execute(
-                    "update campaigns set last_subscriber_id = %s, updated_at = %s where id = %s",
-                    (people[-1]["id"], self._clock.now(), pipe.id),
-                )
-        return people
 
     def _enqueue(self, pipe: Pipe, person: Mapping[str, Any]) -> None:
         while True:
@@ -317,20 +283,6 @@ class Engine:
         self._store.run(sql, parameters)
 
 
-_ELIGIBLE = """
-from campaign_lists cl join lists l on l.id = cl.list_id
-  join subscriber_lists sl on sl.list_id = l.id join subscribers s on s.id = sl.subscriber_id
-  join campaigns c on c.id = cl.campaign_id
-where cl.campaign_id = %(campaign)s and s.status <> 'blocklisted'
-  and case when c.type = 'optin' then sl.status = 'unconfirmed' and l.optin = 'double'
-           when l.optin = 'double' then sl.status = 'confirmed' else sl.status <> 'unsubscribed' end
-"""
-_COUNT = f"select count(distinct s.id) as people, coalesce(max(s.id), 0) as top {_ELIGIBLE}"
-_BATCH = (
-    f"select distinct s.* {_ELIGIBLE} and s.id > %(last)s and s.id <= %(top)s order by s.id limit %(batch)s"
-)
-
-
 def duration(text: str) -> timedelta:
     """A Go duration; zero where it is none."""
     parts = re.findall(r"(\d+(?:\.\d+)?)(h|m(?!s)|s|ms)", str(text))
@@ -345,4 +297,3 @@ def servers_of(settings: Mapping[str, Any], port_map: Mapping[int, int]) -> dict
     if len(enabled) > 1:
         messengers |= {str(s.settings["name"]): [s] for s in enabled if s.settings["name"]}
     return messengers
-

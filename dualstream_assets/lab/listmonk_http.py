@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from pathlib import PurePath
 from typing import Any
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 
@@ -120,7 +123,9 @@ def credentials(headers: Mapping[str, str]) -> tuple[str, str]:
         try:
             pair = base64.b64decode(header.removeprefix("Basic").strip(), validate=True).decode()
         except ValueError:
-            raise HttpError(403, "code=400, message=invalid Base64 value in Basic Authorization header") from None
+            raise HttpError(
+                403, "code=400, message=invalid Base64 value in Basic Authorization header"
+            ) from None
     else:
         raise HttpError(403, "code=400, message=unknown Authorization scheme")
     user, colon, token = pair.partition(":")
@@ -129,3 +134,24 @@ def credentials(headers: Mapping[str, str]) -> tuple[str, str]:
     if not user or not token:
         raise HttpError(403, "code=400, message=empty `api_key` or `token`")
     return user, token
+
+
+def form_of(content_type: str, raw: bytes) -> dict[str, Any]:
+    """The fields of a form: texts, and files as (name, content). Anything else has none."""
+    kind, _, parameters = content_type.partition(";")
+    if kind.strip() == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(raw.decode(errors="replace")))
+    if kind.strip() != "multipart/form-data":
+        return {}
+    boundary = re.search(r'boundary="?([^";]+)', parameters)
+    fields: dict[str, Any] = {}
+    for part in raw.split(b"--" + boundary[1].encode())[1:-1] if boundary else ():
+        head, _, body = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        name = re.search(rb'[; ]name="([^"]*)"', head)
+        file = re.search(rb'filename="([^"]*)"', head)
+        content = body.removesuffix(b"\r\n")
+        if name and file:
+            fields[name[1].decode()] = (PurePath(file[1].decode()).name, content)
+        elif name:
+            fields[name[1].decode()] = content.decode(errors="replace")
+    return fields

@@ -1,7 +1,7 @@
 """The bulk importer of the listmonk stand-in: asynchronous, one at a time, and as misleading as the real one.
 
-Batches of 10,000 rows a transaction; bad rows are skipped with a log line; `finished` even where nothing came in; a stop
-that comes after the file was read kills the next import. What the flags do to people: facts on listmonk section 5.
+Batches of 10,000 rows a transaction; bad rows are skipped with a log line; `finished` even where nothing came in; a
+stop that comes after the file was read kills the next import. What the flags do to people: facts on listmonk section 5.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ class Importer:
         """
         with self._guard:
             if self._status["status"] == "importing":
-                raise HttpError(400, "An import is already running. Wait for it to finish or stop it before trying again.")
+                raise HttpError(
+                    400, "An import is already running. Wait for it to finish or stop it before trying again."
+                )
             if self._status["status"] == "stopping":
                 raise HttpError(500, "Error starting import: an import is already running")
             self._status = {"name": name, "total": 0, "imported": 0, "status": "importing"}
@@ -199,7 +201,8 @@ class Importer:
         if len(email) > LONGEST or not ADDRESS.fullmatch(email):
             self._log.append(f"skipping line {number}: Invalid e-mail.")
             return None
-        if self._allowed and not _among(domain, self._allowed) or not self._allowed and _among(domain, self._blocked):
+        refused = not _among(domain, self._allowed) if self._allowed else _among(domain, self._blocked)
+        if refused:
             self._log.append(f"skipping line {number}: The e-mail domain is blocklisted.")
             return None
         name = row.get("name", "").strip() or email.partition("@")[0].replace(".", " ").title()

@@ -60,7 +60,9 @@ def check(body: str) -> None:
     """
     for tag in TAG.findall(SHORT_LINK.sub("", body)):
         if not any(form.match(tag) for form in (TRACK_LINK, FUNCTIONS, FIELDS, CONTENT)):
-            raise HttpError(400, f"Error compiling campaign body: error compiling message: {tag.split(' ')[0]}")
+            raise HttpError(
+                400, f"Error compiling campaign body: error compiling message: {tag.split(' ')[0]}"
+            )
 
 
 def render(body: str, campaign: Mapping[str, Any], person: Mapping[str, Any], rendering: Rendering) -> str:
@@ -202,12 +204,13 @@ class Server:
                 except (SendError, smtplib.SMTPResponseException) as error:
                     self._give_back(connection, closing=getattr(error, "smtp_code", 0) == TRANSIENT_CLOSE)
                     raise
-                self._give_back(connection, closing=False)
-                return
             except (SendError, smtplib.SMTPResponseException) as error:
                 raise SendError(str(error)) from None
             except (OSError, smtplib.SMTPException) as error:
                 last = error
+            else:
+                self._give_back(connection, closing=False)
+                return
         raise SendError(f"{type(last).__name__}: {last}")
 
     def _borrow(self) -> smtplib.SMTP:

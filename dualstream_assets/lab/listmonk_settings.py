@@ -71,7 +71,8 @@ def install(store: Store, changes: Mapping[str, Any], now: Any) -> None:
     with store.connection() as connection, connection.transaction():
         for key, value in values.items():
             connection.execute(
-                "insert into settings (key, value, updated_at) values (%s, %s, %s)", (key, json.dumps(value), now)
+                "insert into settings (key, value, updated_at) values (%s, %s, %s)",
+                (key, json.dumps(value), now),
             )
 
 
@@ -86,7 +87,8 @@ def write(store: Store, values: Mapping[str, Any], now: Any) -> None:
     with store.connection() as connection, connection.transaction():
         for key, value in values.items():
             connection.execute(
-                "update settings set value = %s, updated_at = %s where key = %s", (json.dumps(value), now, key)
+                "update settings set value = %s, updated_at = %s where key = %s",
+                (json.dumps(value), now, key),
             )
 
 
@@ -119,8 +121,12 @@ def accepted(sent: Mapping[str, Any], current: Mapping[str, Any]) -> dict[str, A
             for field in SECRET_FIELDS:
                 if value.get(field) == "":
                     value[field] = current[key].get(field, "")
-    whole["privacy.domain_blocklist"] = [d.strip().lower() for d in whole["privacy.domain_blocklist"] if d.strip()]
-    whole["privacy.domain_allowlist"] = [d.strip().lower() for d in whole["privacy.domain_allowlist"] if d.strip()]
+    whole["privacy.domain_blocklist"] = [
+        d.strip().lower() for d in whole["privacy.domain_blocklist"] if d.strip()
+    ]
+    whole["privacy.domain_allowlist"] = [
+        d.strip().lower() for d in whole["privacy.domain_allowlist"] if d.strip()
+    ]
     return whole
 
 
@@ -160,5 +166,7 @@ def _like(example: Any, value: Any) -> Any:
     if value is None:
         return copy.deepcopy(example) if example is None else type(example)()
     if example is not None and type(value) is not type(example):
-        raise HttpError(400, f"Unmarshal type error: expected={type(example).__name__}, got={type(value).__name__}")
+        raise HttpError(
+            400, f"Unmarshal type error: expected={type(example).__name__}, got={type(value).__name__}"
+        )
     return value

@@ -1,4 +1,4 @@
-"""The tables of the listmonk stand-in, in real PostgreSQL, with listmonk's names and columns (facts: listmonk section 10).
+"""The tables of the listmonk stand-in, in real PostgreSQL, named as listmonk names them (facts: listmonk section 10).
 
 Only what our driver and its tests can see is here. Times come from the lab's clock, never from the server's.
 """
@@ -112,14 +112,15 @@ class Store:
         self._make_database()
         with self.connection() as connection, connection.transaction():
             connection.execute("select pg_advisory_xact_lock(hashtext('listmonk stand-in'))")
-            if connection.execute("select to_regclass('subscribers') as it").fetchone()["it"]:
+            found = connection.execute("select to_regclass('subscribers') as it").fetchone()
+            if found and found["it"]:
                 return False
             connection.execute(SCHEMA.encode())
             return True
 
     @contextmanager
     def connection(self) -> Iterator[Connection[Any]]:
-        """A connection with rows as mappings, in autocommit; open a `transaction()` on it for more than one statement."""
+        """A connection in autocommit, rows as mappings; open a `transaction()` on it for more than one statement."""
         with self._slots:
             connection = self._take()
             try:
@@ -160,7 +161,8 @@ class Store:
         import psycopg
         from psycopg.rows import dict_row
 
-        connection = psycopg.connect(self.url, autocommit=True, connect_timeout=5, row_factory=dict_row)
+        connection: Connection[Any] = psycopg.connect(self.url, autocommit=True, connect_timeout=5)
+        connection.row_factory = dict_row
         self._every.append(connection)
         return connection
 

@@ -59,17 +59,17 @@ class PostfixLog:
 
     def refused(
         self,
-        service: str,
+        program: str,
         action: str,
         stage: str,
         text: str,
         envelope: tuple[str, str, str],
         queue_id: str | None = None,
     ) -> None:
-        """smtpd's `reject:` or `hold:`; `envelope` is (sender, recipient, helo)."""
+        """smtpd's or cleanup's `reject:`, `hold:`, `milter-reject:`; `envelope` is (sender, recipient, helo)."""
         sender, recipient, helo = envelope
         self.line(
-            f"{service}/smtpd",
+            program,
             f"{queue_id or 'NOQUEUE'}: {action}: {stage} from {CLIENT}: {text}; from=<{sender}> to=<{recipient}>"
             f" proto=ESMTP helo=<{helo}>",
         )
@@ -100,9 +100,10 @@ class PostfixLog:
         reply: str,
     ) -> None:
         """One delivery attempt; `relay` is `mx.example[127.30.1.1]:25` or `none`."""
+        delay = f"{delay_s:.0f}" if delay_s >= 10 else f"{round(delay_s, 2):g}"  # noqa: PLR2004  # as Postfix rounds
         self.line(
             f"postfix/{transport}/smtp",
-            f"{queue_id}: to=<{recipient}>, relay={relay}, delay={delay_s:.2g}, delays={delay_s:.2g}/0/0/0, dsn={dsn},"
+            f"{queue_id}: to=<{recipient}>, relay={relay}, delay={delay}, delays={delay}/0/0/0, dsn={dsn},"
             f" status={status} ({reply})",
         )
 

@@ -7,8 +7,10 @@ Timestamps inside archives are fixed, so one world gives the same bytes every ti
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from importlib import resources
 from pathlib import Path
 
@@ -76,7 +78,7 @@ def write_release(world: World, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     files = release_files(world)
     for name, content in files.items():
-        put(folder / name, content)
+        put(folder / name, content, world.release_day)
     return folder / next(iter(files))
 
 
@@ -208,8 +210,10 @@ def _zipped(members: Mapping[str, bytes]) -> bytes:
     return data.getvalue()
 
 
-def put(path: Path, content: bytes) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
+def put(path: Path, content: bytes, day: date) -> None:
+    """Write beside, then rename: a reader never sees half a file. Its time is `day`: a list's age may go by that."""
+    noon = datetime.combine(day, time(12), UTC).timestamp()
     beside = path.with_name(f".{path.name}.part")
     beside.write_bytes(content)
+    os.utime(beside, (noon, noon))
     beside.replace(path)

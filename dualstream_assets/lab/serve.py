@@ -29,7 +29,8 @@ from dualstream_assets.workplace import Endpoints, ListmonkAt
 READY_FILE = "lab.json"
 OPS_DATABASE = "dualstream"
 TRUCKERS_LIST = "Truckers"
-LISTMONK_SPEED = 1.0
+LISTMONK_SPEED = 50.0
+"""How much faster than real a listmonk worker's pause between two messages passes."""
 HOST = "127.0.0.1"
 
 

@@ -7,7 +7,6 @@ loses nothing. Other processes look and ask through the folder too: `listing`, `
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -68,7 +67,7 @@ class Queue:
         path = self._state(entry.queue_id)
         draft = path.with_suffix(".new")
         draft.write_text(json.dumps(asdict(entry)), encoding="utf-8")
-        os.replace(draft, path)
+        draft.replace(path)
         self.entries[entry.queue_id] = entry
 
     def change(self, queue_id: str, **changes: object) -> Queued:

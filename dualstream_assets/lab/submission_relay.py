@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Outcome:
     alarm: str = ""
 
 
-class _Stopped(Exception):  # noqa: N818
+class _Stopped(Exception):
     """The session ended early; carries the outcome. `try_next`: another host may do better."""
 
     def __init__(self, outcome: Outcome, *, try_next: bool = False) -> None:
@@ -113,6 +114,8 @@ class _Talk:
         self._writer.write(dot_stuffed(message) + b".\r\n")
         final = await self._reply("sending end of data -- message may be sent more than once", alarm="twice")
         self._writer.write(b"QUIT\r\n")
+        with contextlib.suppress(OSError, TimeoutError):
+            await asyncio.wait_for(self._reader.readline(), 1.0)
         if final.startswith("2"):
             return Outcome("sent", enhanced(final), final, self._relay)
         raise _Stopped(self._said(final, "end of DATA"))

@@ -135,7 +135,9 @@ def _write(client: Client, planner: Planner, plan_hash: str | None) -> Applied:
     _refuse_if_busy(client)
     before = _boot_line(client)
     if found.empty:
-        client.post("/admin/reload", {})  # stored by an earlier write, not in force: nothing runs, so restart now
+        client.post(
+            "/admin/reload", {}
+        )  # stored by an earlier write, not in force: nothing runs, so restart now
     else:
         _put(client, found)
     _wait_for_restart(client, before)
@@ -143,7 +145,8 @@ def _write(client: Client, planner: Planner, plan_hash: str | None) -> Applied:
     if not again.empty:
         keys = ", ".join(change.key for change in again.changes)
         raise NotAsDeclared(
-            f"{client.url}: read back, these are not as written: {keys}", "look at that listmonk's log; apply again"
+            f"{client.url}: read back, these are not as written: {keys}",
+            "look at that listmonk's log; apply again",
         )
     return Applied(found, written=not found.empty)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,8 @@ class Client:
         found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", said)
         if not found:
             raise Faulty(
-                f"{self.url} answers no version we know ({said[:20]!r})", "check that a listmonk of v4 or newer is there"
+                f"{self.url} answers no version we know ({said[:20]!r})",
+                "check that a listmonk of v4 or newer is there",
             )
         return int(found[1]), int(found[2]), int(found[3])
 
@@ -128,7 +129,8 @@ class Client:
         while not done():
             if time.monotonic() > ends:
                 raise Unreachable(
-                    f"{self.url}: {what} did not happen within {timeout_s:.0f} s", "look at that listmonk's own log"
+                    f"{self.url}: {what} did not happen within {timeout_s:.0f} s",
+                    "look at that listmonk's own log",
                 )
             self.sleep(every_s)
 
@@ -140,7 +142,8 @@ class Client:
             return answer.json()["data"]
         except (ValueError, KeyError, TypeError) as error:
             raise Faulty(
-                f"{self.url}: {method} {path} did not answer as listmonk does", "check the URL: is a listmonk there?"
+                f"{self.url}: {method} {path} did not answer as listmonk does",
+                "check the URL: is a listmonk there?",
             ) from error
 
     def _call(

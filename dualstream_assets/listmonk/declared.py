@@ -125,7 +125,12 @@ def declared_for(
         values["privacy.domain_blocklist"] = sorted(set(consumer_domains))
     rates = [belt_rate(stage.cap_per_hour) for stage in this.ramp.stages]
     return Declared(
-        stream, this.listmonk.managed, values, tuple(_servers(estate, stream, environment)), min(rates), max(rates)
+        stream,
+        this.listmonk.managed,
+        values,
+        tuple(_servers(estate, stream, environment)),
+        min(rates),
+        max(rates),
     )
 
 
@@ -165,7 +170,9 @@ def _servers(estate: Estate, stream: str, environment: str) -> Iterable[dict[str
 
 def _submission_host(estate: Estate, stream: str, environment: str) -> str:
     """Where this listmonk reaches Postfix: from inside a container only over the bridge."""
-    listen = [str(ip) for ip in next((e.listen for n, e in estate.environments.items() if n == environment), ())]
+    listen = [
+        str(ip) for ip in next((e.listen for n, e in estate.environments.items() if n == environment), ())
+    ]
     bridge = [ip for ip in listen if not ip.startswith("127.")]
     if estate.streams[stream].listmonk.container and bridge:
         return bridge[0]
@@ -199,7 +206,7 @@ def plan(current: Mapping[str, Any], declared: Declared) -> SettingsPlan:
             changes.append(Change(key, _shown(current[key]), _shown(desired)))
             whole[key] = desired
     changes += _plan_window(current, whole, declared)
-    changes += _plan_servers(current, whole, declared.servers)
+    changes += _plan_servers(whole, declared.servers)
     absent = tuple(key for key in declared.values if key not in current)
     return SettingsPlan(tuple(changes), absent, whole)
 
@@ -210,16 +217,16 @@ def plan_window(current: Mapping[str, Any], rate: int, minutes: int) -> Settings
     wanted = {WINDOW_ON: True, WINDOW_LENGTH: f"{minutes}m", WINDOW_RATE: rate}
     changes = []
     for key, desired in wanted.items():
-        same = minutes_of(current.get(key)) == minutes if key == WINDOW_LENGTH else current.get(key) == desired
+        same = (
+            minutes_of(current.get(key)) == minutes if key == WINDOW_LENGTH else current.get(key) == desired
+        )
         if not same:
             changes.append(Change(key, _shown(current.get(key)), _shown(desired)))
             whole[key] = desired
     return SettingsPlan(tuple(changes), (), whole)
 
 
-def _plan_window(
-    current: Mapping[str, Any], whole: dict[str, Any], declared: Declared
-) -> Iterable[Change]:
+def _plan_window(current: Mapping[str, Any], whole: dict[str, Any], declared: Declared) -> Iterable[Change]:
     rate = current.get(WINDOW_RATE, 0)
     on = current.get(WINDOW_ON) is True
     known_length = minutes_of(current.get(WINDOW_LENGTH)) == WINDOW_MINUTES
@@ -240,9 +247,7 @@ def minutes_of(duration: object) -> float | None:
     return sum(float(number) * per[unit] for number, _, unit in re.findall(r"(\d+(\.\d+)?)(h|m|s)", text))
 
 
-def _plan_servers(
-    current: Mapping[str, Any], whole: dict[str, Any], servers: Sequence[Mapping[str, Any]]
-) -> Iterable[Change]:
+def _plan_servers(whole: dict[str, Any], servers: Sequence[Mapping[str, Any]]) -> Iterable[Change]:
     left = [dict(server) for server in whole.get("smtp", [])]
     changes: list[Change] = []
     wanted: list[dict[str, Any]] = []
@@ -254,7 +259,9 @@ def _plan_servers(
             wanted.append({**SERVER_BASE, **desired})
             continue
         left.remove(match)
-        differing = {k: v for k, v in desired.items() if k in match and _comparable(match[k]) != _comparable(v)}
+        differing = {
+            k: v for k, v in desired.items() if k in match and _comparable(match[k]) != _comparable(v)
+        }
         changes += [Change(f"{label}.{k}", _shown(match[k]), _shown(v)) for k, v in differing.items()]
         wanted.append({**match, **differing})
     changes += [

@@ -50,7 +50,7 @@ class PlanChanged(ListmonkError):
 
 
 class CampaignRunning(ListmonkError):
-    """A campaign is running: a change of settings would restart listmonk under it (facts: the rest of the batch is lost)."""
+    """A campaign is running: a change of settings would restart listmonk under it, and lose the rest of its batch."""
 
 
 class RestartPending(ListmonkError):
@@ -78,4 +78,4 @@ class WaveMismatch(ListmonkError):
 
 
 class CommittedNotStarted(ListmonkError):
-    """The wave is released in the ledger, but its campaign was not started. `resume` is safe: it only starts a draft."""
+    """The wave is released in the ledger, its campaign was not started. `resume` is safe: it only starts a draft."""

@@ -120,7 +120,11 @@ def checked(rows: Iterable[Mapping[str, str]], policy: Policy, suppressed: Colle
 
 
 def import_people(
-    client: Client, stream: str, rows: Iterable[Mapping[str, str]], policy: Policy, suppressed: Collection[str]
+    client: Client,
+    stream: str,
+    rows: Iterable[Mapping[str, str]],
+    policy: Policy,
+    suppressed: Collection[str],
 ) -> Imported:
     """Import the people of a stream who are not there yet onto its one list, and verify it by count.
 
@@ -151,7 +155,8 @@ def people_list(client: Client, stream: str) -> int:
     tagged = list(client.pages("/lists", tag=PEOPLE_TAG))
     if len(tagged) > 1:
         raise Invalid(
-            f"{client.url}: {len(tagged)} lists carry the tag {PEOPLE_TAG}", "archive and untag all but the oldest"
+            f"{client.url}: {len(tagged)} lists carry the tag {PEOPLE_TAG}",
+            "archive and untag all but the oldest",
         )
     if tagged:
         return int(tagged[0]["id"])

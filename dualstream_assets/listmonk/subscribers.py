@@ -76,7 +76,9 @@ def pull_optouts(client: Client) -> tuple[OptOut, ...]:
     """
     found: dict[str, OptOut] = {}
     for row in rows(client, f"{BLOCKLISTED} OR {UNSUBSCRIBED}"):
-        blocked = row["status"] == "blocklisted"  # blocklisting unsubscribes every row: it hides what came before
+        blocked = (
+            row["status"] == "blocklisted"
+        )  # blocklisting unsubscribes every row: it hides what came before
         address = str(row["email"]).lower()
         found[address] = OptOut(
             address,
@@ -91,7 +93,9 @@ def pull_optouts(client: Client) -> tuple[OptOut, ...]:
         address = str(bounce["email"]).lower()
         known = found.get(address)
         if known is None or known.reason != "complaint":
-            found[address] = OptOut(address, reason, f"listmonk:bounces:{bounce['source']}", _time(bounce["created_at"]))
+            found[address] = OptOut(
+                address, reason, f"listmonk:bounces:{bounce['source']}", _time(bounce["created_at"])
+            )
     return tuple(found[address] for address in sorted(found))
 
 

@@ -24,9 +24,33 @@ _SCHEME = re.compile(r"^(?:[a-z][a-z -]*:/{0,2})+", re.IGNORECASE)
 _EDGE = "'`*:!?>-"
 _BORDER = tuple(':=-\u2013\u2014(<[/|,;>"\u201c')
 _KNOWN_WORDS = frozenset(
-    {"address", "addresses", "admin", "and", "at", "billing", "business", "clinic", "contact", "direct", "email"}
+    {
+        "address",
+        "addresses",
+        "admin",
+        "and",
+        "at",
+        "billing",
+        "business",
+        "clinic",
+        "contact",
+        "direct",
+        "email",
+    }
     | {"emails", "fax", "for", "is", "mail", "mailbox", "main", "me", "message", "messaging", "my", "office"}
-    | {"online", "or", "our", "personal", "phone", "practice", "primary", "secondary", "secure", "send", "the"}
+    | {
+        "online",
+        "or",
+        "our",
+        "personal",
+        "phone",
+        "practice",
+        "primary",
+        "secondary",
+        "secure",
+        "send",
+        "the",
+    }
     | {"to", "us", "use", "via", "work"}
 )
 """Words that may stand right before an address without being half of it."""

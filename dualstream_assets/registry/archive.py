@@ -1,6 +1,4 @@
-"""Read a V2 release ZIP where it lies: its directory, and its members as newline-aligned blocks, never unpacked.
-
-"""
+"""Open a V2 release ZIP where it lies and check what its directory says; `inflate` reads the bytes."""
 
 from __future__ import annotations
 
@@ -8,9 +6,7 @@ import hashlib
 import re
 import struct
 import zipfile
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -28,18 +24,13 @@ from dualstream_assets.registry.errors import (
     VersionOneRelease,
 )
 
-BLOCK_BYTES = 16 << 20
-LONGEST_RECORD_BYTES = 64 << 20
 MONTHLY_START = "20050523"
 """The first day of NPPES: every monthly member begins with it, a weekly one with its own week."""
 
 PREFIXES = ("npidata_pfile", "endpoint_pfile")
 OPTIONAL_PREFIXES = ("othername_pfile", "pl_pfile")
 
-_READ_BYTES = 1 << 20
-_AHEAD = 2
 _ENCRYPTED = 0x1
-_LOCAL_HEADER = struct.Struct("<4s22xHH")
 _RELEASE_NAME = re.compile(r"^nppes_data_dissemination_", re.IGNORECASE)
 
 
@@ -177,8 +168,8 @@ def _refuse_beyond(path: Path, members: Mapping[str, Member], limits: Limits) ->
     total = sum(member.bytes for member in members.values())
     if total > limits.zip_bytes:
         raise OverLimit(
-            f"{path.name}: would unpack to {total:,} bytes, above limits.zip_bytes = {limits.zip_bytes:,} of the estate;"
-            " raise the limit if this release is genuine"
+            f"{path.name}: would unpack to {total:,} bytes, above limits.zip_bytes = {limits.zip_bytes:,}"
+            " of the estate; raise the limit if this release is genuine"
         )
     for member in members.values():
         ratio = member.bytes / max(1, member.compressed_bytes)

@@ -15,7 +15,14 @@ TAXONOMY_SLOTS = 15
 V1_COLUMN = "Provider Gender Code"
 """Column 42 of the old layout; V2 calls it `Provider Sex Code`."""
 
-_NAME_PARTS = ("Last Name", "First Name", "Middle Name", "Name Prefix Text", "Name Suffix Text", "Credential Text")
+_NAME_PARTS = (
+    "Last Name",
+    "First Name",
+    "Middle Name",
+    "Name Prefix Text",
+    "Name Suffix Text",
+    "Credential Text",
+)
 _ADDRESS = (
     "Provider First Line Business {kind} Address",
     "Provider Second Line Business {kind} Address",
@@ -171,6 +178,7 @@ def check_header(line: str, layout: Layout, where: str) -> None:
     said = f"is {found[position][:60]!r}" if position < len(found) else "is missing"
     wanted = repr(layout.columns[position]) if position < len(layout.columns) else "none"
     raise WrongHeader(
-        f"{where}: column {position + 1} of {layout.prefix} {said}, expected {wanted} ({len(found)} columns,"
-        f" expected {len(layout.columns)}); give the unchanged V2 release, or see its fileheader member if CMS changed the layout"
+        f"{where}: column {position + 1} of {layout.prefix} {said}, expected {wanted}"
+        f" ({len(found)} columns, expected {len(layout.columns)}); give the unchanged V2 release,"
+        " or see its fileheader member if CMS changed the layout"
     )

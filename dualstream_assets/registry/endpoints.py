@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dualstream_assets.registry.addresses import SIMPLE, Found, extract
-from dualstream_assets.registry.archive import BLOCK_BYTES, Archive, read_blocks
+from dualstream_assets.registry.archive import Archive
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, Layout, check_header
+from dualstream_assets.registry.inflate import BLOCK_BYTES, read_blocks
 from dualstream_assets.registry.lines import LineCounts, read_rows, without_bom
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ def _candidates(rows: pl.DataFrame, counts: EndpointCounts) -> pl.DataFrame:
     counts.repairs["space"] += int((plain["endpoint"] != stripped).sum())
     counts.repairs["case"] += int((stripped != plain["address"]).sum())
     none = pl.lit(None, pl.String)
-    easy = plain.with_columns(none.alias("reason"), none.alias("text")).select([name for name, _, _ in COLUMNS])
+    easy = plain.with_columns(none.alias("reason"), none.alias("text")).select(
+        [name for name, _, _ in COLUMNS]
+    )
     hard = [
         made
         for row in texts.filter(~pl.col("simple")).iter_rows(named=True)

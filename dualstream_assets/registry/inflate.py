@@ -24,7 +24,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
 def read_blocks(archive: Archive, member: Member, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """The member's bytes as blocks of about `block_bytes`, each ending at a line's end, the next being inflated meanwhile.
+    """The member's bytes as blocks of about `block_bytes`, each ending where a record ends.
 
     Raises:
         DamagedMember: broken stream, or CRC or length differ from the directory; raised at the latest after the last
@@ -55,7 +55,7 @@ def _inflated(archive: Archive, member: Member) -> Iterator[bytes]:
             if length > member.bytes:
                 break
             yield piece
-    except isal_zlib.error as error:
+    except isal_zlib.error as error:  # pyright: ignore[reportGeneralTypeIssues]
         raise DamagedMember(
             f"{where}: damaged after {length:,} of {member.bytes:,} bytes ({error}); download it again from {PAGE}"
         ) from error
@@ -99,7 +99,7 @@ def _pieces(path: Path, member: Member, where: str) -> Iterator[bytes]:
                 continue
             while chunk:
                 yield inflater.decompress(chunk, BLOCK_BYTES)
-                chunk = inflater.unconsumed_tail  # noqa: PLW2901  # what the output limit left over
+                chunk = inflater.unconsumed_tail  # what the output limit left over
         if inflater is not None and (rest := inflater.flush()):
             yield rest
 

@@ -193,7 +193,7 @@ def _dated_list(path: Path, kind: ListKind, since: str, until: str) -> ListTable
 
 
 def _csv(path: Path, needed: Sequence[str]) -> pl.DataFrame:
-    """The needed columns of a list as text. Bytes that are not UTF-8 (some extracts are ISO-8859-1) only touch names."""
+    """The needed columns of a list as text. Bytes that are not UTF-8 (ISO-8859-1 extracts) only touch names."""
     import polars as pl
 
     try:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualstream_assets.estate.model import Limits
-from dualstream_assets.registry.archive import open_archive, read_blocks, refuse_version_one
+from dualstream_assets.registry.archive import open_archive, refuse_version_one
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, NPIDATA_LAYOUT, check_header
 from dualstream_assets.registry.endpoints import EndpointCounts, read_endpoints
 from dualstream_assets.registry.errors import PAGE, ReleaseMissing
+from dualstream_assets.registry.inflate import read_blocks
 from dualstream_assets.registry.lines import without_bom
 from dualstream_assets.registry.medicare import ListKind, read_list
 from dualstream_assets.registry.providers import ProviderCounts, read_providers

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,7 @@ def read_release(path: Path, limits: Limits) -> ReleaseTables:
     endpoints, endpoint_counts = read_endpoints(archive)
     providers, provider_counts = read_providers(archive, endpoints["npi"])
     return ReleaseTables(
-        release_facts(archive), endpoints, providers, asdict(endpoint_counts), asdict(provider_counts)
+        release_facts(archive), endpoints, providers, plain(endpoint_counts), plain(provider_counts)
     )
 
 
@@ -136,7 +136,7 @@ def save(folder: Path, table: str, frame: pl.DataFrame, facts: Mapping[str, Any]
 def save_facts(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
     """Put facts on the shelf; the former ones are kept as `NAME.previous.json` when the release changed."""
     path = folder / f"{name}.json"
-    text = json.dumps(facts, indent=2, default=_plain, sort_keys=True)
+    text = json.dumps(plain(facts), indent=2, sort_keys=True)
     if path.exists() and (before := load_facts(folder, name)).get("fingerprint") != facts.get("fingerprint"):
         write_text_atomic(folder / f"{name}.previous.json", json.dumps(before, indent=2, sort_keys=True))
     write_text_atomic(path, text + "\n")
@@ -204,5 +204,12 @@ def load_lists(folder: Path) -> ListTables:
     return ListTables(load(folder, "revalidation") if has_dates else None, exclusions, known)
 
 
-def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, date) else str(value)
+def plain(value: Any) -> Any:
+    """Counts as data for JSON: dataclasses and counters as dicts (`asdict` breaks counters), dates as ISO."""
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value.isoformat() if isinstance(value, date) else value

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dualstream_assets.estate import Estate
 from dualstream_assets.listmonk.subscribers import OptOut
-from dualstream_assets.store.evidence import Subject, probing
+from dualstream_assets.store.evidence import Evidence, Subject, probing
 from dualstream_assets.store.suppression import suppress
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ class OptOutPort(Protocol):
 
     def push(self, addresses: Sequence[str]) -> int:
         """Blocklist these people (`@domain`: everybody there), prove it, and return how many were not before."""
+        ...
+
+    def not_blocklisted(self, addresses: Sequence[str]) -> int:
+        """How many of these people it would still mail."""
         ...
 
 
@@ -68,32 +72,94 @@ def subjects(estate: Estate) -> tuple[Subject, ...]:
 
 
 def sync(
-    database: Database, clock: Clock, estate: Estate, ports: Mapping[str, OptOutPort], source: str = SOURCE
+    database: Database,
+    clock: Clock,
+    estate: Estate,
+    ports: Mapping[str, OptOutPort],
+    source: str = SOURCE,
+    *,
+    everything: bool = False,
 ) -> Synced:
     """Pull from every listmonk and the log, then push to every listmonk; writes the evidence of it.
 
     A listmonk that cannot be asked or told is a fault, not an exception: the evidence then stays `unknown`, the gate
     shuts, and what the others said is kept.
+
+    Args:
+        everything: push every standing suppression; otherwise those since the last complete synchronisation, if that
+            is less than an hour ago.
     """
     found: dict[str, int | None] = {}
     pushed: dict[str, int | None] = {}
     added: dict[str, int] = {}
     faults: list[str] = []
+    with database.transaction() as connection:
+        since = None if everything else _last_complete(connection, clock.now())
     with probing(database, clock, subjects(estate), source=source, valid_for=FRESH_FOR) as probe:
         for stream in estate.streams:
             found[stream] = _pull(database, clock, stream, ports.get(stream), added, faults)
         with database.transaction() as connection:
             _count(added, "hard_bounce", suppress_dead(connection, clock.now()))
-            everybody = standing(connection)
+            total, to_push = len(standing(connection)), standing(connection, since)
         for stream in estate.streams:
-            pushed[stream] = _push(stream, ports.get(stream), everybody, faults)
-        result = Synced(found, added, pushed, len(everybody), tuple(faults))
+            pushed[stream] = _push(stream, ports.get(stream), to_push, faults)
         for subject in subjects(estate):
             if faults:
                 probe.found_unknown(subject, "; ".join(faults))
             else:
-                probe.found_pass(subject, f"{len(everybody)} suppressed, known to every listmonk")
-    return result
+                probe.found_pass(subject, f"{total} suppressed, known to every listmonk")
+    return Synced(found, added, pushed, total, tuple(faults))
+
+
+def pull_only(database: Database, clock: Clock, estate: Estate, ports: Mapping[str, OptOutPort]) -> Synced:
+    """Take in what every listmonk and the log know, and tell nobody: for runs that may not act outside."""
+    added: dict[str, int] = {}
+    faults: list[str] = []
+    found = {s: _pull(database, clock, s, ports.get(s), added, faults) for s in estate.streams}
+    with database.transaction() as connection:
+        _count(added, "hard_bounce", suppress_dead(connection, clock.now()))
+        total = len(standing(connection))
+    return Synced(found, added, dict.fromkeys(estate.streams), total, tuple(faults))
+
+
+def look(
+    database: Database, clock: Clock, estate: Estate, ports: Mapping[str, OptOutPort]
+) -> dict[Subject, Evidence]:
+    """Whether every listmonk refuses everybody who is suppressed, and we know all its opt-outs. Changes nothing."""
+    with probing(database, clock, subjects(estate), source=SOURCE, valid_for=FRESH_FOR) as probe:
+        said: list[str] = []
+        unknown: list[str] = []
+        with database.transaction() as connection:
+            everybody = standing(connection)
+        for stream in estate.streams:
+            port = ports.get(stream)
+            if port is None:
+                unknown.append(f"listmonk of {stream} cannot be reached")
+                continue
+            try:
+                ours, theirs = port.not_blocklisted(everybody), {one.address for one in port.pull()}
+            except Exception as error:  # noqa: BLE001  # whatever it is: that listmonk was not asked
+                unknown.append(f"listmonk of {stream} did not answer ({type(error).__name__})")
+                continue
+            not_ours = len(theirs - set(everybody))
+            said += [f"{ours} suppressed people could be mailed by {stream}'s listmonk"] if ours else []
+            said += (
+                [f"{not_ours} opt-outs of {stream}'s listmonk are not suppressed here"] if not_ours else []
+            )
+        text = "; ".join([*said, *unknown]) or f"{len(everybody)} suppressed, known to every listmonk"
+        for subject in subjects(estate):
+            probe.found_that(subject, False if said else None if unknown else True, text)
+    return probe.found
+
+
+def _last_complete(connection: Connection[Any], now: datetime) -> datetime | None:
+    """Since when suppressions may be unknown to a listmonk; None: ask everything."""
+    row = connection.execute(
+        "select max(observed_at) from evidence where fact = 'suppression_synced' and verdict = 'pass'"
+        " and observed_at > %s",
+        (now - FRESH_FOR,),
+    ).fetchone()
+    return row[0] - timedelta(minutes=5) if row and row[0] else None
 
 
 def _pull(
@@ -160,10 +226,11 @@ def suppress_dead(connection: Connection[Any], now: datetime) -> int:
     )
 
 
-def standing(connection: Connection[Any]) -> list[str]:
-    """Every suppressed address, and `@domain` for suppressed domains."""
+def standing(connection: Connection[Any], since: datetime | None = None) -> list[str]:
+    """Suppressed addresses (and `@domain` for domains), all of them or those on record since a moment."""
     rows = connection.execute(
         "select case kind when 'domain' then '@' || value else value end from suppression where lifted_at is null"
-        " order by id"
+        " and (%s::timestamptz is null or since >= %s) order by id",
+        (since, since),
     ).fetchall()
     return [row[0] for row in rows]

@@ -182,24 +182,29 @@ class Cluster:
     def _end_orphan(self) -> None:
         """A server whose supervisor was killed was told by the kernel to stop: see to it that it has.
 
-        A pid file may also name a process that is none of ours (state kept over a reboot or a container's restart).
-        With our own pid in it PostgreSQL takes it for stale, and still checks that its shared memory is unused.
+        Its pid file may stay, and by now name a stranger or a zombie, before which PostgreSQL would retreat. With our
+        own pid in it, it is taken for stale, and PostgreSQL still checks that the shared memory is unused.
         """
         file = self.data / "postmaster.pid"
+        lines = file.read_text().split("\n") if file.exists() else []
+        if not lines or not lines[0].strip().isdigit():
+            return
+        pid = int(lines[0])
         for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
             deadline = time.monotonic() + STOP_S
-            lines = file.read_text().split("\n") if file.exists() else []
-            if not lines or not lines[0].strip().isdigit():
-                return
-            pid = int(lines[0])
-            if not _command(pid):
-                return
-            if str(self.data).encode() not in _command(pid):
-                file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
-                return
+            if not self._is_ours(pid):
+                break
             os.kill(pid, how)
-            while _command(pid) and time.monotonic() < deadline:
+            while self._is_ours(pid) and time.monotonic() < deadline:
                 time.sleep(0.02)
+        if file.exists():
+            file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            return str(self.data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return False
 
     def _try_start(self, become: list[str], deadline: float) -> bool:
         """Start it; False while a server that is going still holds the memory or the socket."""
@@ -240,14 +245,6 @@ def _tool(name: str) -> str:
     if found is None:
         raise ClusterFailed(f"{name} is missing: install util-linux and coreutils, or set DUALSTREAM_PG_URL")
     return found
-
-
-def _command(pid: int) -> bytes:
-    """The command line of a living process; empty if there is none."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def _telling(said: str) -> str:

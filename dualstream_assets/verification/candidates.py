@@ -58,6 +58,10 @@ def unsendable(address: str) -> str | None:
     broken = any(c in address for c in "\r\n\0<> \t")
     if not at or not local or not domain or broken or len(address) > MAX_ADDRESS:
         return "unsendable_address"
+    try:
+        on_the_wire(address)
+    except UnicodeError:
+        return "unsendable_address"
     return None if local.isascii() else "unsupported_eai"
 
 

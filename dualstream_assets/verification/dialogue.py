@@ -124,6 +124,7 @@ class SessionOutcome:
     Attributes:
         answers: journal rows to be, in the order they came.
         unasked: (domain, address) that another session has to ask.
+        random_asked: domains whose random recipient was asked.
         blocks: replies that were about us.
     """
 
@@ -132,7 +133,7 @@ class SessionOutcome:
     unasked: list[tuple[str, str]] = field(default_factory=list)
     connections: int = 0
     rcpts: int = 0
-    random_probes: int = 0
+    random_asked: set[str] = field(default_factory=set)
     blocks: int = 0
 
     def answered(self, domain: str) -> bool:

@@ -56,6 +56,7 @@ class Lanes:
         self._ready: deque[tuple[Work, str | None]] = deque()
         self._waiting: defaultdict[str, deque[Work]] = defaultdict(deque)
         self._timers: list[tuple[datetime, str]] = []
+        self._timed: dict[str, datetime] = {}
         self._running: defaultdict[str, int] = defaultdict(int)
         self._next_start: dict[str, datetime] = {}
         self._stopped: set[str] = set()
@@ -72,7 +73,9 @@ class Lanes:
     def take(self, now: datetime) -> Work | None:
         """A session that may start at this moment, counted as running from now on; None if there is none."""
         while self._timers and self._timers[0][0] <= now:
-            self._wake(heapq.heappop(self._timers)[1])
+            bound = heapq.heappop(self._timers)[1]
+            del self._timed[bound]
+            self._wake(bound)
         while self._ready:
             work, woken_by = self._ready.popleft()
             if work.operator in self._stopped:
@@ -107,7 +110,7 @@ class Lanes:
                 return bound
             at = self._next_start.get(bound, now)
             if at > now:
-                heapq.heappush(self._timers, (at, bound))
+                self._time(bound, at)
                 return bound
         return None
 
@@ -117,7 +120,13 @@ class Lanes:
             self._running[bound] += 1
             self._next_start[bound] = now + timedelta(seconds=1 / limits.sessions_per_s)
             if self._waiting[bound] and self._running[bound] < limits.connections:
-                heapq.heappush(self._timers, (self._next_start[bound], bound))
+                self._time(bound, self._next_start[bound])
+
+    def _time(self, bound: str, at: datetime) -> None:
+        """One timer per bound: thousands wait for the same moment."""
+        if bound not in self._timed:
+            self._timed[bound] = at
+            heapq.heappush(self._timers, (at, bound))
 
     def _wake(self, bound: str | None) -> None:
         if bound is not None and self._waiting[bound]:

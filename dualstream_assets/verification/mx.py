@@ -1,7 +1,7 @@
 """Where each domain's mail goes, who runs that, and in which shard it is asked: the table `mail_domain`.
 
 A lookup that did not complete is asked again and never counts as "no mail" (RFC 5321 section 5.1, RFC 7505). Shards
-share nothing: whoever has an address or an operator in common is in one shard, so two shards never contact one operator.
+share nothing: whoever has an address or an operator in common is in one shard, so no two ever contact one operator.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from dualstream_assets.receivers.replies import Reply, Ruling, RulingKind, is_block, rule_reply
+from dualstream_assets.verification.candidates import on_the_wire
 from dualstream_assets.verification.dialogue import (
     Answer,
     DomainTask,
@@ -73,14 +74,14 @@ class Session:
         self._outcome = SessionOutcome(plan)
         self._wire: SmtpWire | None = None
         self._host: Host | None = None
+        self._asking: str | None = None
+        self._stage: Stage = "connect"
         self._unknown = 0
         self._blocks_in_a_row = 0
 
     async def run(self) -> SessionOutcome:
         """Ask everything that the plan and its limits allow."""
         ending: Ending | None = None
-        self._asking: str | None = None
-        self._stage: Stage = "connect"
         try:
             async with asyncio.timeout(self._timeouts.session_s):
                 await self._greet()
@@ -169,7 +170,7 @@ class Session:
             code = await self._rcpt("real", task.domain, address)
             accepted = accepted or code in ACCEPTED
         if accepted and task.random:
-            self._outcome.random_probes += 1
+            self._outcome.random_asked.add(task.domain)
             await self._rcpt("random", task.domain, task.random)
 
     def _enough(self, task: DomainTask) -> bool:
@@ -181,7 +182,7 @@ class Session:
 
     async def _rcpt(self, kind: ProbeKind, domain: str, address: str) -> int:
         self._outcome.rcpts += 1
-        reply = await self._command(f"RCPT TO:<{address}>")
+        reply = await self._command(f"RCPT TO:<{on_the_wire(address)}>")
         ruling = rule_reply(Reply("rcpt", reply.code, reply.text, self._plan.operator))
         self._outcome.answers.append(
             Answer(kind, domain, address, "rcpt", reply.code, reply.text, ruling, self._host, self._now())

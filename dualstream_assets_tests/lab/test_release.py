@@ -13,7 +13,10 @@ import pytest
 
 from dualstream_assets.lab.release import endpoint_columns, npidata_columns, release_files, write_release
 from dualstream_assets.lab.world import World
-from dualstream_assets_tests.lab.small_world import SEED, small_world
+from dualstream_assets.registry.addresses import Found, extract
+from dualstream_assets.registry.medicare import ListKind, newest_day, read_list
+from dualstream_assets.registry.release import find_lists
+from dualstream_assets_tests.lab.small_world import SEED, estate_of_lab, small_world
 
 SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
@@ -164,6 +167,29 @@ def test_each_list_has_its_columns_and_rows(files: dict[str, bytes], name: str, 
 def test_revalidation_dates_come_as_tbd_iso_and_us_dates(files: dict[str, bytes]) -> None:
     dates = {re.sub(r"\d", "9", row[9]) for row in _rows(files["revalidation_base.csv"])[1:]}
     assert dates == {"TBD", "9999-99-99", "99/99/9999"}
+
+
+def test_no_list_is_too_old_for_the_estate_on_the_labs_first_day(world: World, tmp_path: Path) -> None:
+    write_release(world, tmp_path)
+    listed = find_lists(tmp_path)
+    assert set(listed) == set(ListKind)
+    for file in listed.values():
+        newest = newest_day(read_list(file.kind, file.path)) if file.day_from == "file" else None
+        age = world.epoch.date() - (newest or file.day)
+        assert 0 <= age.days <= estate_of_lab().limits.list_age_days
+
+
+def test_every_reader_of_the_registry_understands_every_row(world: World, tmp_path: Path) -> None:
+    write_release(world, tmp_path)
+    for kind, file in find_lists(tmp_path).items():
+        table = read_list(kind, file.path)
+        assert (table.unparsed_dates, table.bad_npis) == (0, 0)
+
+
+def test_the_truth_of_a_row_is_what_the_registry_reads_in_it(world: World) -> None:
+    for row in world.rows:
+        fields = (*extract(row.endpoint), *extract(row.description))
+        assert {one.address for one in fields if isinstance(one, Found)} == set(row.addresses)
 
 
 def test_exclusions_without_an_npi_are_in_the_oig_list_too(files: dict[str, bytes]) -> None:

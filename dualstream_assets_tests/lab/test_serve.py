@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -201,9 +206,9 @@ def test_the_key_is_made_once_long_enough_and_private(tmp_path: Path) -> None:
 
 def test_the_release_is_written_once_and_anew_for_another_world(tmp_path: Path) -> None:
     keep_release(small_world(), tmp_path)
-    first = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.iterdir()}
+    first = {p.name: (p.read_bytes(), p.stat().st_ino) for p in tmp_path.iterdir()}
     keep_release(small_world(), tmp_path)
-    assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in tmp_path.iterdir()} == first
+    assert {p.name: (p.read_bytes(), p.stat().st_ino) for p in tmp_path.iterdir()} == first
     keep_release(small_world(seed=SEED + 1), tmp_path)
     assert all((tmp_path / name).read_bytes() != content for name, (content, _) in first.items())
 
@@ -230,3 +235,38 @@ def test_the_warmup_stamp_is_the_epoch_and_an_existing_one_is_kept(tmp_path: Pat
     stamp.write_text("2026-06-12T00:00:00-04:00\n")
     write_stamps(estate_of_lab(), tmp_path)
     assert stamp.read_text() == "2026-06-12T00:00:00-04:00\n"
+
+
+USER_OF_A_LAB = """
+import json, requests
+from dualstream_assets.lab.serve import ensure
+from dualstream_assets.settings import Settings
+at = ensure(Settings.read())
+people = {}
+for stream, listmonk in at.listmonk.items():
+    headers = {"Authorization": f"token {listmonk.user}:{listmonk.token}"}
+    answer = requests.get(f"{listmonk.url}/api/subscribers", headers=headers, timeout=10)
+    answer.raise_for_status()
+    people[stream] = answer.json()["data"]["total"]
+print(json.dumps({"people": people, "ports": sorted(at.submission), "smtp_port": at.smtp_port}))
+"""
+
+
+def test_a_real_lab_starts_for_whoever_needs_it_and_ends_with_its_last_user(tmp_path: Path) -> None:
+    environment = os.environ | {"DUALSTREAM_ENV": "lab", "DUALSTREAM_STATE": str(tmp_path)}
+    for _ in range(2):  # the second start finds everything as it was left
+        said = subprocess.run(
+            [sys.executable, "-c", USER_OF_A_LAB],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=60,
+        ).stdout
+        told = json.loads(said)
+        assert told["people"] == {"trucking": 200, "healthcare": 0}
+        assert told["ports"] == [25, 2526, 2527, 2528]
+        deadline = time.monotonic() + 20
+        while (tmp_path / "lab" / "lab.json").exists() or is_open("127.30.1.1", told["smtp_port"]):
+            assert time.monotonic() < deadline, "the lab outlived its last user"
+            time.sleep(0.05)

@@ -121,6 +121,9 @@ class FileListmonk:
         self._write(state)
         return len(new)
 
+    def not_blocklisted(self, addresses: Sequence[str]) -> int:
+        return len(set(addresses) - set(self._read()["blocklisted"]))
+
     def opt_out(self, address: str) -> None:
         state = self._read()
         state["opted_out"].append(address)

@@ -1,0 +1,151 @@
+"""The five files and their manifest, published together or not at all.
+
+They are written and flushed beside their places first; only then, under a lock, the manifest is taken away, the files
+are renamed into place and the new manifest is put last. An error puts the old ones back; a folder whose manifest is missing
+or does not fit its files is not published (the room's check says so).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualstream_assets import keys
+from dualstream_assets.audience.manifest import MANIFEST, FileFacts, Manifest, read_manifest
+from dualstream_assets.store.files import DiskFull, sha256_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FILES: Mapping[str, str] = {
+    "institutional": keys.INSTITUTIONAL_CSV,
+    "consumer": keys.CONSUMER_CSV,
+    "direct": keys.DIRECT_CSV,
+    "review": keys.REVIEW_CSV,
+    "rejects": keys.REJECTS_CSV,
+}
+"""Segment (and rejects) -> file name."""
+
+
+def publish(
+    out: Path,
+    parts: Mapping[str, pl.DataFrame],
+    columns: Sequence[str],
+    *,
+    release: Mapping[str, Any],
+    lists: Mapping[str, Mapping[str, Any] | None],
+    today: date,
+    order: str,
+    tables_version: str,
+    repairs: Mapping[str, Any],
+    plan: Mapping[str, float],
+) -> Manifest:
+    """Write the parts (file name -> text rows) and the manifest into `out`.
+
+    Raises:
+        DiskFull: no room; the old files are untouched.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
+    try:
+        facts = {name: _write(part.select(columns), beside / name) for name, part in parts.items()}
+        manifest = Manifest(
+            files=facts,
+            release=dict(release),
+            lists=dict(lists),
+            today=today.isoformat(),
+            order=str(order),
+            tables=tables_version,
+            counts=_counts(parts),
+            repairs=repairs,
+            plan=plan,
+        )
+        (beside / MANIFEST).write_text(manifest.text(), encoding="utf-8", newline="")
+        with _alone(out):
+            _swap(beside, out, [*parts, MANIFEST])
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(out).free
+            raise DiskFull(
+                f"no room for the audience: {free / 1e6:.0f} MB free in {out}; the old files are untouched."
+                " Free some space and run again"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return manifest
+
+
+def unfit(folder: Path) -> list[str]:
+    """What keeps a folder from being a published audience; empty when the files are those of the manifest."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return [f"no {MANIFEST}: nothing published, or a build was interrupted; build again"]
+    found = []
+    for name, facts in manifest.files.items():
+        path = folder / name
+        if not path.exists():
+            found.append(f"{name} is missing")
+        elif path.stat().st_size != facts.bytes or sha256_of(path) != facts.sha256:
+            found.append(f"{name} is not the file of the manifest")
+    return found
+
+
+def _write(part: pl.DataFrame, path: Path) -> FileFacts:
+    part.write_csv(path, quote_style="always", line_terminator="\n")
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return FileFacts(rows=part.height, bytes=path.stat().st_size, sha256=sha256_of(path))
+
+
+def _counts(parts: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    def tally(name: str, column: str) -> dict[str, int]:
+        counted = parts[FILES[name]].group_by(column).len().sort(column)
+        return dict(zip(counted[column].to_list(), counted["len"].to_list(), strict=True))
+
+    segments = {name: parts[file].height for name, file in FILES.items()}
+    return {
+        "candidates": sum(segments.values()),
+        "segments": segments,
+        "rules": {name: tally(name, "rule") for name in FILES if name != "rejects"},
+        "rejects": tally("rejects", "rule"),
+        "revalidation": {name: tally(name, "revalidation_status") for name in ("institutional", "consumer")},
+        "role_accounts": {name: tally(name, "role_account").get("Y", 0) for name in FILES},
+    }
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _swap(beside: Path, out: Path, names: Sequence[str]) -> None:
+    """Rename all into place, the manifest last; on an error the old ones come back."""
+    old = beside / "old"
+    old.mkdir()
+    for name in reversed(names):
+        if (out / name).exists():
+            os.link(out / name, old / name)
+    placed: list[str] = []
+    try:
+        (out / MANIFEST).unlink(missing_ok=True)
+        for name in names:
+            (beside / name).replace(out / name)
+            placed.append(name)
+    except OSError:
+        for name in placed:
+            (out / name).unlink(missing_ok=True)
+        for name in names:
+            if (old / name).exists():
+                (old / name).replace(out / name)
+        raise

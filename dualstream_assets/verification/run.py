@@ -1,0 +1,288 @@
+"""A verification run: what is due is asked, session by session, until nothing is due or patience ends.
+
+Every session's answers and the verdicts that follow from them are one transaction, made before the session says QUIT:
+a run killed at any moment has lost nothing that was answered, and asks again only what was under way.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dualstream_assets.estate import Estate
+from dualstream_assets.receivers.operators import CONSUMER_OPERATORS
+from dualstream_assets.receivers.replies import Ruling, RulingKind
+from dualstream_assets.verification.candidates import Candidate, unsendable
+from dualstream_assets.verification.dialogue import Answer, identity_of, timeouts_of
+from dualstream_assets.verification.engine import Engine
+from dualstream_assets.verification.journal import Run, append
+from dualstream_assets.verification.mx import NO_CONTACT, AsksMx, MailDomain, load_domains, resolve_domains
+from dualstream_assets.verification.targets import ProbeRefused, Reach, probe_ip_fault, reach_of
+from dualstream_assets.verification.verdicts import (
+    Mailbox,
+    derive,
+    load_mailboxes,
+    policy_of,
+    resting_lanes,
+)
+
+if TYPE_CHECKING:
+    from dualstream_assets.clock import Clock
+    from dualstream_assets.store.database import Database
+
+BY_DNS = {
+    "null_mx": Ruling(RulingKind.UNDELIVERABLE, "null_mx"),
+    "nxdomain": Ruling(RulingKind.UNDELIVERABLE, "nxdomain"),
+    "nodata": Ruling(RulingKind.UNDELIVERABLE, "nodata"),
+    "misconfigured": Ruling(RulingKind.RISKY, "mx_misconfigured"),
+    "unknown": Ruling(RulingKind.RETRY, "dns_unknown"),
+}
+CONSUMER = Ruling(RulingKind.RISKY, "consumer_operator")
+
+
+@dataclass
+class Summary:
+    """What a run did. Counts only, no addresses.
+
+    Attributes:
+        visits: addresses that were given an answer, by its ruling; one asked twice counts twice.
+        verdicts: how all addresses of the run stand now, by verdict (`not asked yet` for those without one).
+        due: addresses still due at the end (their lane rests, or another run has their shard).
+        next_visit: when the earliest of the others is due; None if none is.
+        stopped: operators whose lane the block alarm stopped in this run.
+        busy: shards that another run is at.
+    """
+
+    visits: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    sessions: int = 0
+    connections: int = 0
+    rcpts: int = 0
+    random_probes: int = 0
+    lookups: int = 0
+    due: int = 0
+    next_visit: datetime | None = None
+    stopped: list[str] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
+
+
+def run_verification(
+    database: Database,
+    clock: Clock,
+    estate: Estate,
+    resolver: AsksMx,
+    smtp_port: int,
+    targets: Sequence[Candidate],
+    patience: timedelta,
+    shard: str | None = None,
+    *,
+    reach: Reach | None = None,
+) -> Summary:
+    """Ask what is due among `targets`.
+
+    Args:
+        targets: addresses to verify; none of them is asked before it is due.
+        patience: how long to wait, by `clock`, for visits that come due later; zero leaves them to another run.
+        shard: only the domains of this shard; None: all, and domains never looked up are looked up first.
+        reach: what may be connected to; by default loopback for a lab estate, else the public internet.
+
+    Raises:
+        ProbeRefused: the probe identity is missing, or its address is not apart from the sending ones.
+    """
+    fault = probe_ip_fault(estate)
+    if fault:
+        raise ProbeRefused(fault)
+    reach = reach or reach_of(estate, "lab" if estate.lab else "production")
+    return _Verification(database, clock, estate, resolver, smtp_port, reach).run(targets, patience, shard)
+
+
+class _Verification:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        estate: Estate,
+        resolver: AsksMx,
+        smtp_port: int,
+        reach: Reach,
+    ) -> None:
+        self.database, self.clock, self.estate, self.resolver = database, clock, estate, resolver
+        self.policy = policy_of(estate)
+        self.run_id = uuid.uuid4().hex[:12]
+        self.identity = identity_of(estate)
+        self.engine = Engine(
+            database,
+            clock,
+            self.identity,
+            timeouts_of(estate),
+            smtp_port,
+            self.policy,
+            reach,
+            run_id=self.run_id,
+            connections=estate.verification.connections,
+        )
+        self.summary = Summary()
+
+    def run(self, targets: Sequence[Candidate], patience: timedelta, shard: str | None) -> Summary:
+        until = self.clock.now() + patience
+        domains = {candidate.domain for candidate in targets}
+        if shard is None:
+            self._look_up(domains)
+        with ExitStack() as held:
+            mine = self._take_shards(held, self._domains(domains, shard))
+            targets = [c for c in targets if c.domain in mine]
+            while True:
+                due, next_at = self._due(targets, mine)
+                if due:
+                    mine = self._refreshed(mine, due)
+                    before = self.summary.visits.total()
+                    self._visit(due, mine)
+                    if self.summary.visits.total() == before:
+                        return self._summed_up(targets, next_at)
+                elif next_at is not None and next_at <= until:
+                    self.clock.sleep((next_at - self.clock.now()).total_seconds())
+                else:
+                    return self._summed_up(targets, next_at)
+
+    def _look_up(self, domains: Iterable[str]) -> None:
+        with self.database.transaction() as connection:
+            known = load_domains(connection, list(domains))
+        now = self.clock.now()
+        wanted = [d for d in domains if d not in known or known[d].due(now)]
+        if wanted:
+            self.summary.lookups += resolve_domains(self.database, self.clock, self.resolver, wanted)
+
+    def _domains(self, domains: Iterable[str], shard: str | None) -> dict[str, MailDomain]:
+        with self.database.transaction() as connection:
+            found = load_domains(connection, list(domains))
+        return {d: row for d, row in found.items() if shard in (None, row.shard)}
+
+    def _take_shards(self, held: ExitStack, domains: Mapping[str, MailDomain]) -> dict[str, MailDomain]:
+        """Hold the lock of each shard for the run; shards of another run are left to it."""
+        free: set[str] = set()
+        for shard in sorted({row.shard for row in domains.values()}):
+            lock = self.database.advisory_lock(f"verification {shard}", wait=False)
+            (free.add if held.enter_context(lock) else self.summary.busy.append)(shard)
+        return {domain: row for domain, row in domains.items() if row.shard in free}
+
+    def _due(
+        self, targets: Sequence[Candidate], domains: Mapping[str, MailDomain]
+    ) -> tuple[list[Candidate], datetime | None]:
+        """Who is to be asked now, and when the next one after that is."""
+        with self.database.transaction() as connection:
+            self.mailboxes = load_mailboxes(connection)
+            resting = resting_lanes(connection, self.clock.now())
+        return due_now(targets, self.mailboxes, domains, resting, self.clock.now(), self.policy.valid)
+
+    def _refreshed(self, domains: dict[str, MailDomain], due: Iterable[Candidate]) -> dict[str, MailDomain]:
+        """Domains that had no usable MX at an earlier visit are looked up again before the next one."""
+        again = {
+            c.domain
+            for c in due
+            if domains[c.domain].ruling != "ok"
+            and (box := self.mailboxes.get(c.address))
+            and domains[c.domain].resolved_at <= box.observed_at
+        }
+        if not again:
+            return domains
+        self.summary.lookups += resolve_domains(self.database, self.clock, self.resolver, again)
+        with self.database.transaction() as connection:
+            fresh = load_domains(connection, list(again))
+        # One that changed its shard is left to whoever has that shard.
+        kept = {d: row for d, row in fresh.items() if row.shard in (NO_CONTACT, domains[d].shard)}
+        return {d: row for d, row in domains.items() if d not in again} | kept
+
+    def _visit(self, due: Sequence[Candidate], domains: Mapping[str, MailDomain]) -> None:
+        attempts = {c.address: self._attempt(c.address) for c in due if c.domain in domains}
+        to_ask: list[Candidate] = []
+        settled: dict[str, list[Answer]] = {}
+        for candidate in due:
+            row = domains.get(candidate.domain)
+            if row is None:
+                continue
+            ruling = _without_asking(candidate, row)
+            if ruling is None:
+                to_ask.append(candidate)
+            else:
+                settled.setdefault(row.shard, []).append(self._settled(candidate, ruling))
+        for shard, answers in settled.items():
+            self._write(shard, answers, domains, attempts)
+        done = self.engine.ask(to_ask, domains, attempts)
+        for name in ("sessions", "connections", "rcpts", "random_probes"):
+            setattr(self.summary, name, getattr(self.summary, name) + getattr(done, name))
+        self.summary.visits.update(done.rulings)
+        self.summary.stopped += done.stopped
+
+    def _attempt(self, address: str) -> int:
+        box = self.mailboxes.get(address)
+        return 1 if box is None or box.next_visit is None else box.attempts + 1
+
+    def _settled(self, candidate: Candidate, ruling: Ruling) -> Answer:
+        at = self.clock.now()
+        return Answer("real", candidate.domain, candidate.address, "dns", None, "", ruling, None, at)
+
+    def _write(
+        self,
+        shard: str,
+        answers: Sequence[Answer],
+        domains: Mapping[str, MailDomain],
+        attempts: Mapping[str, int],
+    ) -> None:
+        with self.database.transaction() as connection:
+            for answer in answers:
+                operator = domains[answer.domain].operator
+                append(connection, Run(self.run_id, shard, operator, ""), [answer], attempts)
+            derive(connection, sorted({a.domain for a in answers}), self.policy, shard)
+        self.summary.visits.update(str(a.ruling.ruling) for a in answers)
+
+    def _summed_up(self, targets: Sequence[Candidate], next_at: datetime | None) -> Summary:
+        now, valid = self.clock.now(), self.policy.valid
+        for candidate in targets:
+            box = self.mailboxes.get(candidate.address)
+            self.summary.verdicts[box.verdict if box else "not asked yet"] += 1
+            self.summary.due += box is None or box.due_at(valid) <= now
+        self.summary.next_visit = next_at
+        return self.summary
+
+
+def _without_asking(candidate: Candidate, row: MailDomain) -> Ruling | None:
+    """The ruling of an address whose host is not contacted; None if it has to be asked."""
+    broken = unsendable(candidate.address)
+    if broken:
+        return Ruling(RulingKind.RISKY, broken)
+    if row.operator in CONSUMER_OPERATORS:
+        return CONSUMER
+    if row.ruling != "ok":
+        return BY_DNS[row.ruling]
+    return None if row.usable_hosts() else Ruling(RulingKind.RETRY, "no_address_of_any_host")
+
+
+def due_now(
+    targets: Iterable[Candidate],
+    mailboxes: Mapping[str, Mailbox],
+    domains: Mapping[str, MailDomain],
+    resting: Mapping[str, datetime],
+    now: datetime,
+    valid: timedelta,
+) -> tuple[list[Candidate], datetime | None]:
+    """(who is to be asked now, when the next one after that is); lanes that rest are asked when they wake."""
+    due: list[Candidate] = []
+    next_at: datetime | None = None
+    for candidate in targets:
+        row = domains.get(candidate.domain)
+        if row is None:
+            continue
+        box = mailboxes.get(candidate.address)
+        at = box.due_at(valid) if box else now
+        if row.contacted:
+            at = max(at, resting.get(row.operator, at))
+        if at <= now:
+            due.append(candidate)
+        else:
+            next_at = at if next_at is None else min(next_at, at)
+    return due, next_at
