@@ -67,7 +67,10 @@ def build_defs(
             proofs_automation,
         )
     ]
-    resources: Mapping[str, Any] = {"workplace": workplace or Workplace(settings, estate), **overrides}
+    resources: Mapping[str, Any] = {
+        "workplace": workplace or Workplace(settings, estate, send_probe=_send_probe),
+        **overrides,
+    }
     return dg.Definitions(
         assets=[
             asset
@@ -105,6 +108,12 @@ def build_defs(
         resources=dict(resources),
         executor=dg.in_process_executor,
     )
+
+
+def _send_probe(workplace: Workplace, stream: str) -> int:
+    from dualstream_assets.sending.probe import send_probe
+
+    return send_probe(workplace, stream)
 
 
 def _load() -> dg.Definitions:

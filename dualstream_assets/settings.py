@@ -53,6 +53,13 @@ class Settings:
         digest = hashlib.sha256(str(self.state.resolve()).encode()).hexdigest()[:10]
         return base / f"ds-{digest}"
 
+    def for_child(self) -> dict[str, str]:
+        """The environment for a detached child process, which runs in another folder: paths made absolute."""
+        paths = {"DUALSTREAM_STATE": str(self.state)}
+        if self.estate_path is not None:
+            paths["DUALSTREAM_ESTATE"] = str(self.estate_path)
+        return {**self.variables, **paths}
+
     def secret(self, variable: str) -> str | None:
         """The value of a variable that the estate names (an API token, a password); None if unset or empty."""
         return self.variables.get(variable) or None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -143,6 +143,9 @@ class Workplace:
     given_clock: Clock | None = None
     given_endpoints: Endpoints | None = None
     given_database: Database | None = None
+    send_probe: Callable[[Workplace, str], int] | None = None
+    """Sends a stream's message to our own seeds under a probe permit; returns how many were accepted. Permits are minted
+    two floors above identity, which scores the message, so the act comes in from above."""
     held: list[object] = field(default_factory=list, repr=False)
 
     @property
@@ -187,7 +190,7 @@ class Workplace:
         lease = share(
             self.paths.lab,
             [sys.executable, "-m", "dualstream_assets.lab.serve"],
-            environment=self.settings.variables,
+            environment=self.settings.for_child(),
             ready_file="lab.json",
             timeout_s=60.0,
         )

@@ -1,7 +1,7 @@
 """What an address is: institutional, consumer, Direct, for review, or dropped; each with the rule that fired.
 
-Rules in their order, the first hit wins (facts: nppes sections 3 and 4). Direct is told by DNS label and by known suffix
-on a label's border, never by substring: most names that contain "direct" are practices. `Endpoint Type` is no evidence.
+Rules in their order, the first hit wins (facts: nppes sections 3 and 4). Direct is told by DNS label and by known
+suffix on a label's border, never by substring: most names with "direct" are practices. `Endpoint Type` is no evidence.
 """
 
 from __future__ import annotations

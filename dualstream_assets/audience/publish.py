@@ -1,8 +1,8 @@
 """The five files and their manifest, published together or not at all.
 
 They are written and flushed beside their places first; only then, under a lock, the manifest is taken away, the files
-are renamed into place and the new manifest is put last. An error puts the old ones back; a folder whose manifest is missing
-or does not fit its files is not published (the room's check says so).
+are renamed into place and the new manifest is put last. An error puts the old ones back; a folder whose manifest is
+missing or does not fit its files is not published (the room's check says so).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import dagster as dg
 
 from dualstream_assets import keys
 from dualstream_assets.estate import Estate
-from dualstream_assets.resources import WorkplaceParam, look, stream_names
+from dualstream_assets.resources import Act, WorkplaceParam, look, stream_names
 
 
 def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:
@@ -120,13 +120,23 @@ def _message_score(stream: str, environment: str) -> dg.AssetsDefinition:
             list(keys.MTA_DEPLOYED),
         ],
     )
-    def message_score(workplace: WorkplaceParam) -> dg.MaterializeResult:
-        from dualstream_assets.identity.probes import newest_score
+    def message_score(workplace: WorkplaceParam, config: Act) -> dg.MaterializeResult:
+        from dualstream_assets.identity.probes import newest_score, wait_for_probe
 
+        probed = "not asked for"
+        if workplace.send_probe and config.wanted(workplace):
+            since = workplace.clock.now()
+            try:
+                probed = f"{workplace.send_probe(workplace, stream)} sent"
+            except RuntimeError as error:  # the gate's or the port's refusal: shown, and the score stays as it was
+                probed = str(error)
+            else:
+                wait_for_probe(workplace, stream, since)
         message, score, why = newest_score(workplace, stream)
         metadata: dict[str, dg.MetadataValue | str | int] = {
             "verdict": str(score.verdict) if score else "unknown",
             "summary": score.said if score else why,
+            "probe": probed,
         }
         if score:
             metadata |= {

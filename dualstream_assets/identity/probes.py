@@ -5,8 +5,9 @@ Each look commits `unknown` first, then what it found (store/evidence.py).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dualstream_assets.estate import Estate
@@ -162,6 +163,17 @@ def newest_score(workplace: Workplace, stream: str) -> tuple[SeedMessage | None,
         mail_from=message.mail_from,
     )
     return message, score, ""
+
+
+def wait_for_probe(workplace: Workplace, stream: str, since: datetime, patience_s: float = 10.0) -> bool:
+    """Whether a message of this stream reached a seed at or after `since`, waiting some real seconds for it."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        message = newest_seed_message(workplace.endpoints, workplace.estate, stream)
+        if message is not None and message.at >= since:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def probe_message_score(workplace: Workplace, stream: str, source: str) -> tuple[Verdict, str, Score | None]:

@@ -65,15 +65,17 @@ def application(process: Callable[[], Process]) -> Starlette:
 
     def api(handler: Api) -> Callable[[Request], Any]:
         def answer(now: Process, call: Call) -> Response:
+            import psycopg
             from starlette.responses import Response
 
             try:
                 now.admit(call)
                 return Response(dumped({"data": handler(now, call)}), media_type="application/json")
             except HttpError as error:
-                return Response(
-                    dumped({"message": error.message}), error.status, media_type="application/json"
-                )
+                status, message = error.status, error.message
+            except psycopg.Error as error:
+                status, message = 500, f"pq: {str(error).splitlines()[0]}"
+            return Response(dumped({"message": message}), status, media_type="application/json")
 
         return _endpoint(process, answer)
 
@@ -96,7 +98,7 @@ def application(process: Callable[[], Process]) -> Starlette:
     def about(now: Process, call: Call) -> Response:
         from starlette.responses import Response
 
-        process.admit(call)
+        now.admit(call)
         return Response(
             dumped({"version": processes.VERSION, "build": "stand-in"}), media_type="application/json"
         )

@@ -19,7 +19,8 @@ PLACEHOLDER = '{{ template "content" . }}'
 LONGEST_SUBJECT = 5000
 COLUMNS = (
     "c.id, c.created_at, c.updated_at, c.started_at, c.to_send, c.sent, c.uuid, c.type, c.name, c.subject,"
-    " c.from_email, c.body, c.altbody, c.send_at, c.status, c.content_type, c.tags, c.headers, c.attribs, c.template_id, c.messenger,"
+    " c.from_email, c.body, c.altbody, c.send_at, c.status, c.content_type, c.tags, c.headers,"
+    " c.attribs, c.template_id, c.messenger,"
     " (select count(*) from campaign_views v where v.campaign_id = c.id) as views,"
     " (select count(*) from link_clicks k where k.campaign_id = c.id) as clicks,"
     " (select count(*) from bounces b where b.campaign_id = c.id) as bounces,"

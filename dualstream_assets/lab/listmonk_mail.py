@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
+from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ CONTENT = re.compile(r'template\s+"content"\s+\.$')
 SHORT_LINK = re.compile(r"(https?://[\w\-.~!#$&'()*+,/:;=?@\[\]%]*)@TrackLink")
 NOBODY = "00000000-0000-0000-0000-000000000000"
 TRANSIENT_CLOSE = 421
+UNFOLDED = SMTP.clone(max_line_length=900)
+"""Like listmonk, no header is folded: a folded List-Unsubscribe would be encoded as words."""
 
 
 class SendError(Exception):
@@ -121,7 +123,7 @@ def message_for(
     def rendered(body: str) -> str:
         return render(body, campaign, person, rendering)
 
-    message = EmailMessage(policy=SMTP_POLICY)
+    message = EmailMessage(policy=UNFOLDED)
     message["From"], message["To"] = campaign["from_email"], person["email"]
     message["Subject"] = rendered(campaign["subject"])
     message["Date"] = format_datetime(now)

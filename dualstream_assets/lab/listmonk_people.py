@@ -230,7 +230,7 @@ def query_lists(process: Process, call: Call) -> bool:
         raise HttpError(400, "No lists given.")
     expression = _escaped((sent.get("query") or "").strip().removesuffix(";") or "TRUE")
     people = (  # the caller's SQL is what this endpoint is for
-        "with people as (select subscribers.id from subscribers left join subscriber_lists on"
+        "with people as (select subscribers.id from subscribers left join subscriber_lists on"  # noqa: S608
         " (cardinality(%(from)s::int[]) > 0 and subscriber_lists.subscriber_id = subscribers.id)"
         f" where subscriber_lists.list_id = all(%(from)s::int[]) and {expression}) "
     )
@@ -276,7 +276,7 @@ def get_bounces(process: Process, call: Call) -> dict[str, Any]:
     page = call.page()
     order = "asc" if call.one("order") == "asc" else REVERSE
     rows = process.store.rows(
-        "select count(*) over () as all_of_them, b.id, b.type, b.source, b.meta, b.created_at, b.subscriber_id,"
+        "select count(*) over () as all_of_them, b.id, b.type, b.source, b.meta, b.created_at, b.subscriber_id,"  # noqa: S608
         " s.uuid as subscriber_uuid, s.email, s.status as subscriber_status,"
         " case when c.id is null then null else jsonb_build_object('id', c.id, 'name', c.name) end as campaign"
         " from bounces b join subscribers s on s.id = b.subscriber_id left join campaigns c on c.id = b.campaign_id"

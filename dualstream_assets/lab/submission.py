@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from dualstream_assets.clock import Clock
 from dualstream_assets.estate import Estate
 from dualstream_assets.lab.postfix_log import PostfixLog, queue_id
+from dualstream_assets.lab.signer import Signer
 from dualstream_assets.lab.submission_delivery import Deliverer
 from dualstream_assets.lab.submission_policy import PolicyClient
 from dualstream_assets.lab.submission_queue import Queue, Queued
@@ -28,11 +29,6 @@ from dualstream_assets.store.database import Database
 if TYPE_CHECKING:
     from dualstream_assets.outside.dns import MxAnswer
 
-SIGNED_HEADERS = (
-    b"from", b"from", b"to", b"subject", b"date", b"message-id", b"reply-to", b"mime-version", b"content-type",
-    b"list-unsubscribe", b"list-unsubscribe-post", b"list-id",
-)  # fmt: skip
-"""`from` twice: a second From cannot be added (oversigning). RFC 8058 wants both List-Unsubscribe headers signed."""
 MX_KEPT_S = 60.0
 """Lab seconds for which one domain's MX answer is used again: from RCPT to the first attempt, not to a retry."""
 _T = TypeVar("_T")
@@ -82,7 +78,9 @@ class SubmissionHost:
         self.name = f"app.{estate.organisation.domain}"
         self.log = PostfixLog(log_path, clock)
         self.queue_store = Queue(queue_folder)
-        self.dkim_pem = dkim_pem
+        self.signer = (
+            Signer(dkim_pem, estate.organisation.domain, estate.dns.dkim_selector) if dkim_pem else None
+        )
         self._database = Database(ops_database_url)
         self.policy = PolicyServer(self._database, estate, clock)
         self.policy_client = PolicyClient(self.policy.address, policy_timeout_s)
@@ -97,7 +95,7 @@ class SubmissionHost:
         self._lookups = ThreadPoolExecutor(8, thread_name_prefix="submission-dns")
         self._stopped = False
         self._servers: list[asyncio.Server] = []
-        self._deliverer = Deliverer(self, smtp_port, retry_s, self._database)
+        self.deliverer = Deliverer(self, smtp_port, retry_s, self._database)
 
     def start(self) -> dict[int, int]:
         """Start the policy and listen; returns estate port -> real port (the same as before, where still free)."""
@@ -126,11 +124,11 @@ class SubmissionHost:
 
     def delete_queued(self, recipient: str) -> int:
         """Delete queued, deferred and held mail to one address, as `postsuper -d` does; returns how many."""
-        return self._do(self._deliverer.delete_to({recipient.lower()}))
+        return self._do(self.deliverer.delete_to({recipient.lower()}))
 
     def release(self, queue_id: str) -> bool:
         """Release a held message, as `postsuper -H`; the caller has checked suppression and cap again."""
-        return self._do(self._deliverer.release(queue_id))
+        return self._do(self.deliverer.release(queue_id))
 
     def _do(self, work: Awaitable[_T]) -> _T:
         async def run() -> _T:
@@ -156,7 +154,7 @@ class SubmissionHost:
             self._servers.append(server)
             real[port.number] = int(server.sockets[0].getsockname()[1])
         kept.write_text(json.dumps(real))
-        self._deliverer.start()
+        self.deliverer.start()
         return real
 
     async def _listen_at(self, port: Port, wanted: int) -> asyncio.Server:
@@ -171,7 +169,7 @@ class SubmissionHost:
     async def _close(self) -> None:
         for server in self._servers:
             server.close()
-        await self._deliverer.stop()
+        await self.deliverer.stop()
         self.policy_client.close()
 
     async def _listing(self) -> list[Queued]:
@@ -196,21 +194,12 @@ class SubmissionHost:
 
     def signed(self, queue_id: str, message: bytes) -> bytes | None:
         """The message with its DKIM signature; None while the signer is down."""
-        if self.dkim_pem is None:
+        if self.signer is None:
             return None
-        import dkim
-
-        domain, selector = self.estate.organisation.domain, self.estate.dns.dkim_selector
-        header = dkim.sign(
-            message,
-            selector.encode(),
-            domain.encode(),
-            self.dkim_pem,
-            include_headers=list(SIGNED_HEADERS),
-            canonicalize=(b"relaxed", b"relaxed"),
-        )
-        self.log.line("opendkim", f"{queue_id}: DKIM-Signature field added (s={selector}, d={domain})")
-        return bytes(header) + message
+        signed = self.signer.signed(message)
+        said = f"DKIM-Signature field added (s={self.signer.selector}, d={self.signer.domain})"
+        self.log.line("opendkim", f"{queue_id}: {said}")
+        return signed
 
     def take(
         self,
@@ -234,7 +223,7 @@ class SubmissionHost:
         )  # fmt: skip
         self.queue_store.add(entry, received.encode() + message)
         if not held:
-            self._deliverer.wake()
+            self.deliverer.wake()
 
 
 def _lab_resolver(nameserver: tuple[str, int]) -> MxLookup:

@@ -42,6 +42,8 @@ class Deliverer:
         self._swept_at = float("-inf")
         self._choice = random.Random(host.estate.lab.seed if host.estate.lab else 0)
         self._runner: asyncio.Task[None] | None = None
+        self.looks = 0
+        """How often the queue was looked through."""
 
     def start(self) -> None:
         """Begin; what the folder still holds is tried again."""
@@ -73,6 +75,7 @@ class Deliverer:
                     task = asyncio.get_running_loop().create_task(self._deliver(entry))
                     self._busy[entry.queue_id] = task
                     task.add_done_callback(lambda _, done=entry.queue_id: self._busy.pop(done, None))
+            self.looks += 1
 
     def _now(self) -> float:
         return self._host.clock.now().timestamp()

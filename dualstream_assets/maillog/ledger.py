@@ -219,7 +219,11 @@ def _stop_leaking(connection: Connection[Any], leaked: Sequence[Delivery]) -> No
 def _members(connection: Connection[Any], joined: Joined, waves: _Waves) -> int:
     """Move the people of our waves; each keeps the queue id that their message has now."""
     named = [
-        (message.queue_id, waves.of(message, message.stream, message.recipient, message.received_at), message.recipient)
+        (
+            message.queue_id,
+            waves.of(message, message.stream, message.recipient, message.received_at),
+            message.recipient,
+        )
         for message in joined.messages.values()
         if message.campaign_uuid and message.recipient
     ]

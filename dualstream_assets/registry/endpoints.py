@@ -18,7 +18,9 @@ from dualstream_assets.registry.inflate import BLOCK_BYTES, read_blocks
 from dualstream_assets.registry.lines import LineCounts, read_rows, without_bom
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("row", "int", "line of endpoint_pfile, the header being line 1 (counted after joins)"),
@@ -85,9 +87,14 @@ def row_blocks(
     layout: Layout,
     columns: tuple[str, ...],
     counts: LineCounts,
+    *,
+    wanted: NDArray[np.int64] | None = None,
     block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[pl.DataFrame]:
     """A member's rows, block by block, as text columns; the header is checked first, CRC and length at the end.
+
+    Args:
+        wanted: a sorted array of NPIs, to have their rows only.
 
     Raises:
         RegistryError: damaged member, wrong header.
@@ -101,9 +108,9 @@ def row_blocks(
             check_header(header.decode("cp1252", errors="replace").rstrip("\r"), layout, archive.path.name)
             line = 2
         if rows:
-            first = line
-            line += rows.count(b"\n")
-            yield read_rows(rows, layout, columns, first, counts)
+            frame, lines = read_rows(rows, layout, columns, line, counts, wanted)
+            line += lines
+            yield frame
     if line == 1:
         check_header("", layout, archive.path.name)
 

@@ -1,7 +1,8 @@
 """Lines that a strict CSV reader chokes on: found in every block, repaired and counted, or rejected with their number.
 
 endpoint_pfile breaks the promise of its README: some values hold double quotes (facts: nppes sections 0.2, 1.2, 1.4). A
-good line has exactly two quotes per value, so one count over a block says whether it must be looked at.
+good line has exactly two quotes per value, so one count over a block says whether it must be looked at. The same pass
+finds the lines' borders, so that of npidata only the wanted lines are ever parsed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from typing import TYPE_CHECKING
 from dualstream_assets.registry.columns import Layout
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
+_CHUNK_BYTES = 1 << 18
+_NPI_DIGITS = 10
 _JOIN_AT_MOST = 8
 _BOM = b"\xef\xbb\xbf"
 
@@ -63,33 +68,43 @@ def without_bom(block: bytes) -> bytes:
 
 
 def read_rows(
-    block: bytes, layout: Layout, columns: Sequence[str], first_line: int, counts: LineCounts
-) -> pl.DataFrame:
+    block: bytes,
+    layout: Layout,
+    columns: Sequence[str],
+    first_line: int,
+    counts: LineCounts,
+    wanted: NDArray[np.int64] | None = None,
+) -> tuple[pl.DataFrame, int]:
     """Rows of a block as text columns, empty values as `""`. Repairs what needs it and counts in `counts`.
 
     Args:
         block: whole lines without the header.
         first_line: number of its first line in the member.
+        wanted: a sorted array of NPIs; only their rows are parsed. The first column must be the NPI.
+
+    Returns:
+        The rows, and how many lines of the member the block had.
     """
     import polars as pl
 
-    lines = count_lines(block)
-    try:
-        frame = _parsed(block, layout, columns) if _looks_sound(block, lines, layout) else None
-    except pl.exceptions.PolarsError:
-        frame = None
-    if frame is None or frame.height != lines:
-        mended, rows = mend(block, layout, first_line, counts)
-        frame = _parsed(mended, layout, columns)
-        if frame.height != rows:  # our own writing: cannot differ unless this module is wrong
-            raise AssertionError(f"{layout.prefix}: {rows} lines mended, {frame.height} read")
-    counts.rows += frame.height
-    return frame
-
-
-def count_lines(block: bytes) -> int:
-    """Lines of a block, a last one without line break included."""
-    return block.count(b"\n") + (not block.endswith(b"\n"))
+    ends, quotes = _scan(block)
+    lines = len(ends)
+    if quotes == lines * layout.quotes_per_line and _is_utf8(block):
+        kept, expected = _of(block, ends, wanted)
+        try:
+            frame = _parsed(kept, layout, columns)
+        except pl.exceptions.PolarsError:
+            frame = None
+        if frame is not None and frame.height == expected:
+            counts.rows += lines
+            return frame, lines
+    mended, rows = mend(block, layout, first_line, counts)
+    kept, expected = _of(mended, _scan(mended)[0], wanted)
+    frame = _parsed(kept, layout, columns)
+    if frame.height != expected:  # our own writing: cannot differ unless this module is wrong
+        raise AssertionError(f"{layout.prefix}: {expected} lines mended, {frame.height} read")
+    counts.rows += rows
+    return frame, lines
 
 
 def mend(block: bytes, layout: Layout, first_line: int, counts: LineCounts) -> tuple[bytes, int]:
@@ -132,12 +147,39 @@ def _parsed(block: bytes, layout: Layout, columns: Sequence[str]) -> pl.DataFram
     return pl.scan_csv(block, has_header=False, schema=schema).select(columns).collect()
 
 
-def _looks_sound(block: bytes, lines: int, layout: Layout) -> bool:
+def _scan(block: bytes) -> tuple[NDArray[np.int64], int]:
+    """Where each line ends (behind its line break), and how many quotes there are; in chunks that stay in cache."""
     import numpy as np
 
-    quotes = int(np.count_nonzero(np.frombuffer(block, np.uint8) == ord('"')))
-    if quotes != lines * layout.quotes_per_line:
-        return False
+    data = np.frombuffer(block, np.uint8)
+    breaks: list[NDArray[np.int64]] = []
+    quotes = 0
+    for start in range(0, len(data), _CHUNK_BYTES):
+        chunk = data[start : start + _CHUNK_BYTES]
+        quotes += int(np.count_nonzero(chunk == ord('"')))
+        breaks.append(np.flatnonzero(chunk == ord("\n")) + (start + 1))
+    if not block.endswith(b"\n") and block:
+        breaks.append(np.array([len(block)]))
+    return np.concatenate(breaks) if breaks else np.array([], np.int64), quotes
+
+
+def _of(block: bytes, ends: NDArray[np.int64], wanted: NDArray[np.int64] | None) -> tuple[bytes, int]:
+    """The lines whose NPI is wanted, and how many: `"1234567893",…` has its digits at a fixed place."""
+    import numpy as np
+
+    if wanted is None or not len(ends):
+        return block, len(ends)
+    data = np.frombuffer(block, np.uint8)
+    starts = np.concatenate(([0], ends[:-1]))
+    digits = np.minimum(starts[:, None] + np.arange(1, _NPI_DIGITS + 1), len(data) - 1)
+    npis = (data[digits].astype(np.int64) - ord("0")) @ (10 ** np.arange(_NPI_DIGITS - 1, -1, -1))
+    known = wanted
+    at = np.minimum(np.searchsorted(known, npis), max(0, len(known) - 1))
+    hits = np.flatnonzero(known[at] == npis) if len(known) else np.array([], np.int64)
+    return b"".join(block[starts[i] : ends[i]] for i in hits), len(hits)
+
+
+def _is_utf8(block: bytes) -> bool:
     if block.isascii():
         return True
     try:

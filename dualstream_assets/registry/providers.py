@@ -1,4 +1,4 @@
-"""npidata_pfile: who the wanted NPIs are. 42 of 330 columns, semi-joined while reading: 95 % of the rows are not kept.
+"""npidata_pfile: who the wanted NPIs are. 42 of 330 columns, and only their rows are parsed (5 % of all).
 
 Primary taxonomy is the slot whose switch is Y, any of 15 (facts: nppes section 0.9). Deactivated means deactivated and
 not reactivated on or after that date (section 0.6).
@@ -81,10 +81,10 @@ def read_providers(archive: Archive, wanted: pl.Series) -> tuple[pl.DataFrame, P
     import polars as pl
 
     counts = ProviderCounts()
-    keys = wanted.drop_nulls().unique().alias("NPI").to_frame()
+    npis = wanted.drop_nulls().unique().cast(pl.Int64, strict=False).drop_nulls().sort().to_numpy()
     frames = [
-        _compact(block.join(keys, on="NPI", how="semi"), counts)
-        for block in row_blocks(archive, NPIDATA_LAYOUT, PROVIDER_PROJECTION, counts.lines)
+        _compact(block, counts)
+        for block in row_blocks(archive, NPIDATA_LAYOUT, PROVIDER_PROJECTION, counts.lines, wanted=npis)
     ]
     rows = pl.concat(frames) if frames else _compact(_nothing(), counts)
     frame = (
@@ -92,8 +92,8 @@ def read_providers(archive: Archive, wanted: pl.Series) -> tuple[pl.DataFrame, P
         .unique("npi", keep="first", maintain_order=True)
         .rechunk()
     )
-    counts.wanted, counts.found = keys.height, frame.height
-    counts.missing = keys.height - frame.height
+    counts.wanted, counts.found = len(npis), frame.height
+    counts.missing = len(npis) - frame.height
     counts.duplicates = rows.height - frame.height
     counts.persons = int((frame["entity_type"] == "person").sum())
     counts.organisations = int((frame["entity_type"] == "organisation").sum())

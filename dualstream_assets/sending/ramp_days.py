@@ -7,6 +7,7 @@ corrected, its caps stay what was really allowed on that day.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,14 @@ def decide_today(
     state, first = _last_known(connection, stream, today)
     pending = [first + timedelta(days=n) for n in range((today - first).days + 1)][-LONGEST_REPLAY:]
     decision = stored
+    has_history = last_decision(connection, stream) is not None
     for local_date in pending:
         day = read_day(connection, estate, stream, local_date, stamp, now, environment)
+        if (
+            not has_history
+        ):  # a new stream, or a lost database: what was delivered before is credited to nothing
+            day = replace(day, idle_because="the first decision in this database")
+            has_history = True
         decision = decide(state, day, declared.ramp, estate.zone, declared.brakes)
         decided_at = now - timedelta(microseconds=(today - local_date).days)
         _keep(connection, stream, decision, day, decided_at, is_today=local_date == today)

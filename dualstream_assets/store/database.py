@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import select
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +54,35 @@ class Database:
     def transaction(self) -> Iterator[Connection[Any]]:
         """A connection inside one transaction: committed at the end, rolled back if the body raises.
 
-        Nested use in one thread joins the outer transaction as a savepoint.
+        Nested use in one thread joins the outer transaction as a savepoint. A session that the server has ended is
+        replaced before the body runs, never inside it.
+
+        Raises:
+            psycopg.Error: the body's, or the commit's; OperationalError where the server went away meanwhile.
         """
-        connection = self._connection()
-        with connection.transaction():
-            yield connection
+        from psycopg import OperationalError
+
+        with ExitStack() as stack:
+            connection = self._connection()
+            outermost = not self._depth()
+            try:
+                stack.enter_context(connection.transaction())
+            except (
+                OperationalError
+            ):  # the server had hung up; the body has not run, so it may run on a new one
+                if not (outermost and connection.broken):
+                    raise
+                connection = self._connection()
+                stack.enter_context(connection.transaction())
+            self._local.depth = self._depth() + 1
+            try:
+                yield connection
+                if connection.closed:  # psycopg would leave a block on a dead connection without a word
+                    raise OperationalError(
+                        "the database hung up inside the transaction: nothing was committed"
+                    )
+            finally:
+                self._local.depth -= 1
 
     @contextmanager
     def advisory_lock(self, name: str, *, wait: bool = True) -> Iterator[bool]:
@@ -116,16 +139,18 @@ class Database:
                 connection.close()
             self._every.clear()
 
+    def _depth(self) -> int:
+        """How many transaction blocks this thread is in."""
+        return getattr(self._local, "depth", 0)
+
     def _connection(self) -> Connection[Any]:
         """This thread's connection; a new one if there is none, it broke, or this is a forked child."""
         if self._pid != os.getpid():
             _ABANDONED.extend(self._every.values())
             self._begin()
         connection: Connection[Any] | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            if not _is_dead(connection):
-                return connection
-            connection.close()
+        if connection is not None and (not connection.closed or self._depth()):
+            return connection  # inside a lost transaction too: what is asked of it must fail with it
         connection = self._open(autocommit=False)
         self._local.connection = connection
         with self._guard:
@@ -156,27 +181,6 @@ class Database:
 
 _ABANDONED: list[Connection[Any]] = []
 """Connections of a parent process, seen in a forked child: dropping one would end the parent's session."""
-
-
-def _is_dead(connection: Connection[Any]) -> bool:
-    """Whether the server hung up. Between transactions it sends nothing, except a word before it goes."""
-    from psycopg import OperationalError
-    from psycopg.pq import ConnStatus, TransactionStatus
-
-    if connection.closed or connection.broken:
-        return True
-    pgconn = connection.pgconn
-    if pgconn.transaction_status != TransactionStatus.IDLE:
-        return False  # nested in an open transaction: that one must end first, whatever became of it
-    poll = select.poll()
-    poll.register(pgconn.socket, select.POLLIN)
-    if not poll.poll(0):
-        return False
-    try:
-        pgconn.consume_input()
-    except OperationalError:
-        return True
-    return pgconn.status == ConnStatus.BAD
 
 
 def shipped_migrations() -> list[tuple[str, str]]:

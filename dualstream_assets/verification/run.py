@@ -21,7 +21,7 @@ from dualstream_assets.verification.candidates import Candidate, unsendable
 from dualstream_assets.verification.dialogue import Answer, identity_of, timeouts_of
 from dualstream_assets.verification.engine import Engine
 from dualstream_assets.verification.journal import Run, append
-from dualstream_assets.verification.mx import NO_CONTACT, AsksMx, MailDomain, load_domains, resolve_domains
+from dualstream_assets.verification.mx import AsksMx, MailDomain, load_domains, resolve_domains
 from dualstream_assets.verification.targets import ProbeRefused, Reach, probe_ip_fault, reach_of
 from dualstream_assets.verification.verdicts import (
     Mailbox,
@@ -127,19 +127,20 @@ class _Verification:
             connections=estate.verification.connections,
         )
         self.summary = Summary()
+        self.locked: set[str] = set()
 
     def run(self, targets: Sequence[Candidate], patience: timedelta, shard: str | None) -> Summary:
         until = self.clock.now() + patience
         domains = {candidate.domain for candidate in targets}
         if shard is None:
             self._look_up(domains)
-        with ExitStack() as held:
-            mine = self._take_shards(held, self._domains(domains, shard))
+        with ExitStack() as self.held:
+            mine = self._free_ones(self._domains(domains, shard))
             targets = [c for c in targets if c.domain in mine]
             while True:
                 due, next_at = self._due(targets, mine)
                 if due:
-                    mine = self._refreshed(mine, due)
+                    mine = self._refreshed(mine, due, only=shard)
                     before = self.summary.visits.total()
                     self._visit(due, mine)
                     if self.summary.visits.total() == before:
@@ -162,13 +163,15 @@ class _Verification:
             found = load_domains(connection, list(domains))
         return {d: row for d, row in found.items() if shard in (None, row.shard)}
 
-    def _take_shards(self, held: ExitStack, domains: Mapping[str, MailDomain]) -> dict[str, MailDomain]:
-        """Hold the lock of each shard for the run; shards of another run are left to it."""
-        free: set[str] = set()
-        for shard in sorted({row.shard for row in domains.values()}):
+    def _free_ones(self, domains: Mapping[str, MailDomain]) -> dict[str, MailDomain]:
+        """Hold the lock of each shard for the run; shards that another run is at are left to it."""
+        for shard in sorted({row.shard for row in domains.values()} - self.locked - set(self.summary.busy)):
             lock = self.database.advisory_lock(f"verification {shard}", wait=False)
-            (free.add if held.enter_context(lock) else self.summary.busy.append)(shard)
-        return {domain: row for domain, row in domains.items() if row.shard in free}
+            if self.held.enter_context(lock):
+                self.locked.add(shard)
+            else:
+                self.summary.busy.append(shard)
+        return {domain: row for domain, row in domains.items() if row.shard in self.locked}
 
     def _due(
         self, targets: Sequence[Candidate], domains: Mapping[str, MailDomain]
@@ -179,7 +182,9 @@ class _Verification:
             resting = resting_lanes(connection, self.clock.now())
         return due_now(targets, self.mailboxes, domains, resting, self.clock.now(), self.policy.valid)
 
-    def _refreshed(self, domains: dict[str, MailDomain], due: Iterable[Candidate]) -> dict[str, MailDomain]:
+    def _refreshed(
+        self, domains: dict[str, MailDomain], due: Iterable[Candidate], only: str | None
+    ) -> dict[str, MailDomain]:
         """Domains that had no usable MX at an earlier visit are looked up again before the next one."""
         again = {
             c.domain
@@ -191,11 +196,10 @@ class _Verification:
         if not again:
             return domains
         self.summary.lookups += resolve_domains(self.database, self.clock, self.resolver, again)
-        with self.database.transaction() as connection:
-            fresh = load_domains(connection, list(again))
-        # One that changed its shard is left to whoever has that shard.
-        kept = {d: row for d, row in fresh.items() if row.shard in (NO_CONTACT, domains[d].shard)}
-        return {d: row for d, row in domains.items() if d not in again} | kept
+        fresh = self._domains(again, None)
+        if only is not None:  # one that changed its shard is left to whoever has that shard
+            fresh = {d: row for d, row in fresh.items() if row.shard in self.locked}
+        return {d: row for d, row in domains.items() if d not in again} | self._free_ones(fresh)
 
     def _visit(self, due: Sequence[Candidate], domains: Mapping[str, MailDomain]) -> None:
         attempts = {c.address: self._attempt(c.address) for c in due if c.domain in domains}

@@ -37,7 +37,9 @@ def accepted(
     if campaign:
         found += [
             line(at, cleanup, f"{queue_id}: info: header X-Listmonk-Campaign: {campaign} {envelope}"),
-            line(at, cleanup, f"{queue_id}: info: header X-Listmonk-Subscriber: {SUBSCRIBER_UUID} {envelope}"),
+            line(
+                at, cleanup, f"{queue_id}: info: header X-Listmonk-Subscriber: {SUBSCRIBER_UUID} {envelope}"
+            ),
         ]
     found += [
         line(at, cleanup, f"{queue_id}: message-id=<{queue_id}@performancewest.test>"),
@@ -62,10 +64,16 @@ def attempt(
     relay: str = "mx1.practice.test[127.20.0.1]:25",
 ) -> str:
     """One delivery attempt."""
-    text = (
-        f"{queue_id}: to=<{recipient}>, relay={relay}, delay=0.4, delays=0.1/0/0.1/0.2, dsn={dsn}, status={status} ({reply})"
-    )
-    return line(at, f"postfix/{transport}/smtp[50]", text)
+    text = f"{queue_id}: to=<{recipient}>, relay={relay}, delay=0.4, delays=0.1/0/0.1/0.2, dsn={dsn}"
+    return line(at, f"postfix/{transport}/smtp[50]", f"{text}, status={status} ({reply})")
+
+
+def refused(at: datetime, recipient: str, what: str, queue_id: str = "NOQUEUE") -> str:
+    """smtpd said no, or put a message on hold; `what` begins with the action and the stage."""
+    action, _, text = what.partition(" from: ")
+    envelope = f"from=<{SENDER}> to=<{recipient}> proto=ESMTP helo=<localhost>"
+    said = f"{queue_id}: {action} from localhost[127.0.0.1]: {text}; {envelope}"
+    return line(at, "postfix/hcsubmit107/smtpd[30]", said)
 
 
 def removed(at: datetime, queue_id: str) -> str:

@@ -72,7 +72,9 @@ def test_a_day_ends_as_its_last_outcome_says(
 ) -> None:
     at = clock.now()
     text = delivered(at, ids(6), people(6))
-    for number, (status, dsn) in enumerate([("bounced", "5.1.1"), ("bounced", "5.7.1"), ("deferred", "4.2.2")]):
+    for number, (status, dsn) in enumerate(
+        [("bounced", "5.1.1"), ("bounced", "5.7.1"), ("deferred", "4.2.2")]
+    ):
         text += accepted(at, ids(1, 50 + number)[0], f"x{number}@clinic.test")
         text += attempt(at, ids(1, 50 + number)[0], f"x{number}@clinic.test", status, dsn=dsn, reply="no")
     text += accepted(at, "4hKz1c0099z1Zb", "grey@clinic.test")
@@ -93,7 +95,9 @@ def test_the_fullest_rolling_hour_leaves_out_what_is_exactly_an_hour_old(
     database: Database, lab_estate: Estate, clock: FixedClock, path: Path
 ) -> None:
     at = clock.now()
-    text = delivered(at, ids(2), people(2)) + delivered(at + timedelta(minutes=59), ids(1, 10), ["q@clinic.test"])
+    text = delivered(at, ids(2), people(2)) + delivered(
+        at + timedelta(minutes=59), ids(1, 10), ["q@clinic.test"]
+    )
     text += delivered(at + timedelta(minutes=60), ids(1, 11), ["r@clinic.test"])
     path.write_text(text)
     read_log(database, lab_estate, path, clock)

@@ -28,7 +28,17 @@ def put_wave(
         "insert into wave (stream, campaign, local_date, state, size, cap_per_hour, cap_per_day, members_hash,"
         " campaign_uuid, planned_at, released_at) values (%s, %s, '2026-11-30', %s, %s, %s, %s, 'hash', %s,"
         " coalesce(%s, now()), %s) returning id",
-        (stream, campaign, state, len(addresses), cap_per_hour, cap_per_day, campaign_uuid, released_at, released_at),
+        (
+            stream,
+            campaign,
+            state,
+            len(addresses),
+            cap_per_hour,
+            cap_per_day,
+            campaign_uuid,
+            released_at,
+            released_at,
+        ),
     ).fetchone()
     assert row is not None
     for rank, address in enumerate(addresses, start=1):
@@ -42,5 +52,7 @@ def put_wave(
 
 def states(connection: Connection[Any], wave_id: int) -> dict[str, str]:
     """Address -> state of a wave's members."""
-    rows = connection.execute("select address, state from wave_member where wave_id = %s", (wave_id,)).fetchall()
+    rows = connection.execute(
+        "select address, state from wave_member where wave_id = %s", (wave_id,)
+    ).fetchall()
     return dict(rows)

@@ -19,6 +19,7 @@ from dualstream_assets.settings import Settings
 from dualstream_assets.store.database import open_database
 database = open_database(Settings.read())
 with database.transaction() as connection:
+    connection.execute("select pg_advisory_xact_lock(1)")  # `if not exists` races
     connection.execute("create table if not exists kept (number int)")
     connection.execute("insert into kept values (1)")
 print(database.url, flush=True)

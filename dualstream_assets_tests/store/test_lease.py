@@ -16,7 +16,15 @@ import pytest
 
 from dualstream_assets.store.lease import Lease, ServerFailed, StateUnusable, share, wait_until_free
 from dualstream_assets.store.lease import running as owned
-from dualstream_assets_tests.store.processes import dismiss, environment, kill, lives, processes_of, running, until
+from dualstream_assets_tests.store.processes import (
+    dismiss,
+    environment,
+    kill,
+    lives,
+    processes_of,
+    running,
+    until,
+)
 
 SHARE = """
 import sys
@@ -200,5 +208,3 @@ def test_another_users_folder_is_refused_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(StateUnusable, match=r"theirs belongs to nobody, and you are root"):
         shared(theirs / "pg")
     assert not list(theirs.iterdir())
-
-

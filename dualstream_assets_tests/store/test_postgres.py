@@ -46,6 +46,17 @@ def own(settings: Settings) -> Iterator[Settings]:
     release(settings)
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A server as everybody gets it (the one other tests share has safety off), with a secret in its starter."""
+    state = tmp_path_factory.mktemp("plain") / "state"
+    more = {"DUALSTREAM_STATE": str(state), "DUALSTREAM_LISTMONK_TOKEN": "hush", "PGPORT": "7777"}
+    settings = Settings.read(clean_environment() | more)
+    server_url(settings, "dualstream")
+    yield settings
+    release(settings)
+
+
 def release(settings: Settings) -> None:
     folder = settings.state / "pg"
     if folder.exists():
@@ -126,8 +137,8 @@ def test_a_state_path_of_150_characters_works(tmp_path: Path) -> None:
     until(lambda: nothing_runs(long), "nothing runs")
 
 
-def test_the_server_keeps_what_is_committed_and_listens_on_no_port(own: Settings) -> None:
-    with psycopg.connect(server_url(own, "dualstream")) as connection:
+def test_the_server_keeps_what_is_committed_and_listens_on_no_port(plain: Settings) -> None:
+    with psycopg.connect(server_url(plain, "dualstream")) as connection:
         wanted = ("fsync", "full_page_writes", "synchronous_commit", "listen_addresses")
         found = {name: connection.execute(f"show {name}".encode()).fetchone() for name in wanted}
     assert found == {
@@ -136,7 +147,7 @@ def test_the_server_keeps_what_is_committed_and_listens_on_no_port(own: Settings
         "synchronous_commit": ("on",),
         "listen_addresses": ("",),
     }
-    assert stat.S_IMODE(own.run_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE(plain.run_dir.stat().st_mode) == 0o700
 
 
 def test_a_socket_folder_that_is_a_link_is_refused(own: Settings, tmp_path: Path) -> None:
@@ -215,7 +226,9 @@ def test_a_silent_named_server_is_given_up_within_three_seconds(silent_port: int
 
 
 def test_a_refused_connection_is_one_line_without_the_password(tmp_path: Path) -> None:
-    named = Settings.read({"HOME": str(tmp_path), "DUALSTREAM_PG_URL": "postgresql://who:secret@127.0.0.1:1/"})
+    named = Settings.read(
+        {"HOME": str(tmp_path), "DUALSTREAM_PG_URL": "postgresql://who:secret@127.0.0.1:1/"}
+    )
     with pytest.raises(DatabaseUnreachable) as refused:
         server_url(named, "dualstream")
     said = str(refused.value)
@@ -230,16 +243,16 @@ def test_options_of_a_named_url_are_kept() -> None:
     )
 
 
-def test_the_servers_environment_has_no_secret(own: Settings) -> None:
-    variables = {**own.variables, "DUALSTREAM_LISTMONK_TOKEN": "hush", "PGPORT": "7777"}
-    server_url(replace(own, variables=variables), "dualstream")
-    for pid in (postmaster(own.state), supervisor(own.state)):
+def test_the_servers_environment_has_no_secret(plain: Settings) -> None:
+    for pid in (postmaster(plain.state), supervisor(plain.state)):
         assert b"hush" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
 @pytest.mark.root
 @as_root
-def test_where_user_namespaces_are_refused_root_drops_to_another_user(tmp_path: Path, open_place: Path) -> None:
+def test_where_user_namespaces_are_refused_root_drops_to_another_user(
+    tmp_path: Path, open_place: Path
+) -> None:
     settings = _without_namespaces(tmp_path, open_place / "state")
     server_url(settings, "dualstream")
     assert Path(f"/proc/{postmaster(settings.state)}").stat().st_uid == 65534
@@ -252,7 +265,9 @@ def test_where_neither_namespaces_nor_the_folder_serve_the_cure_is_said(tmp_path
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     settings = _without_namespaces(tmp_path, closed / "state")
-    with pytest.raises(ServerFailed, match=r"user namespaces are refused here, and uid 65534 cannot reach .*pg"):
+    with pytest.raises(
+        ServerFailed, match=r"user namespaces are refused here, and uid 65534 cannot reach .*pg"
+    ):
         server_url(settings, "dualstream")
 
 
@@ -268,21 +283,33 @@ def open_place() -> Iterator[Path]:
 def _without_namespaces(tmp_path: Path, state: Path) -> Settings:
     refusing = tmp_path / "bin"
     refusing.mkdir()
-    (refusing / "unshare").write_text("#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2\nexit 1\n")
+    (refusing / "unshare").write_text(
+        "#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2\nexit 1\n"
+    )
     (refusing / "unshare").chmod(0o755)
-    variables = clean_environment() | {"PATH": f"{refusing}:{os.environ['PATH']}", "DUALSTREAM_STATE": str(state)}
+    variables = clean_environment() | {
+        "PATH": f"{refusing}:{os.environ['PATH']}",
+        "DUALSTREAM_STATE": str(state),
+    }
     return Settings.read(variables)
 
 
 def _as_nobody(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
     drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
     return subprocess.run(
-        [*drop, *words], env=environment(**more), capture_output=True, text=True, check=False, cwd="/", input="\n"
+        [*drop, *words],
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        input="\n",
     )
 
 
 needs_reach = pytest.mark.skipif(
-    os.geteuid() == 0 and _as_nobody(sys.executable, "-c", "import dualstream_assets.store.lease").returncode != 0,
+    os.geteuid() == 0
+    and _as_nobody(sys.executable, "-c", "import dualstream_assets.store.lease").returncode != 0,
     reason="this interpreter or checkout lies in a folder that only root can enter",
 )
 
@@ -319,5 +346,3 @@ def test_a_state_folder_below_a_file_is_refused_with_the_cure(tmp_path: Path) ->
     settings = Settings.read({**clean_environment(), "DUALSTREAM_STATE": str(tmp_path / "file" / "state")})
     with pytest.raises(StateUnusable, match=r"cannot write in .*file .*set DUALSTREAM_STATE"):
         server_url(settings, "dualstream")
-
-
