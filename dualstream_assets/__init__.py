@@ -6,8 +6,7 @@ plain core and a thin Dagster rim; `docs/architecture.md` has the picture.
 
 import sys
 
-if sys.version_info < (3, 11):  # before anything that an older Python cannot parse
+if sys.version_info < (3, 11):  # noqa: UP036  # before anything that an older Python cannot import
     raise SystemExit(
-        "dualstream needs Python 3.11 or newer, this is %d.%d: make a virtual environment with a newer one"
-        % sys.version_info[:2]
+        f"dualstream needs Python 3.11 or newer, this is {sys.version.split()[0]}: make a virtual environment with one"
     )

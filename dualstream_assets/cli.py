@@ -94,6 +94,14 @@ def main() -> None:
 
 
 def rampcap_main() -> None:
-    """Entry point of `pw-hc-rampcap`: set the healthcare cap for today, as the old script did."""
-    sys.argv = ["dualstream", "rampcap", "set", "healthcare", *sys.argv[1:]]
-    main()
+    """Entry point of `pw-hc-rampcap`: set the healthcare cap for today, also while the database is away."""
+    from dualstream_assets.sending.rampcap_entry import rampcap_command
+
+    try:
+        sys.exit(rampcap_command(sys.argv[1:]))
+    except Exception as error:
+        text = explained(error)
+        if text is None:
+            raise
+        click.echo(text, err=True)
+        sys.exit(1)

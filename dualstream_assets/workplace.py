@@ -144,8 +144,10 @@ class Workplace:
     given_endpoints: Endpoints | None = None
     given_database: Database | None = None
     send_probe: Callable[[Workplace, str], int] | None = None
-    """Sends a stream's message to our own seeds under a probe permit; returns how many were accepted. Permits are minted
-    two floors above identity, which scores the message, so the act comes in from above."""
+    """Sends a stream's message to our own seeds under a probe permit; returns how many were accepted.
+
+    Permits are minted two floors above identity, which scores the message, so the act comes in from above.
+    """
     held: list[object] = field(default_factory=list, repr=False)
 
     @property

@@ -66,7 +66,7 @@ def database(server: Settings, template: str, scratch_databases: list[str]) -> I
     """A fresh, migrated ops database."""
     name = f"t_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server_url(server, "postgres"), autocommit=True) as admin:
-        admin.execute(f'create database "{name}" template "{template}"'.encode())
+        admin.execute(f'create database "{name}" template "{template}" strategy file_copy'.encode())
     scratch_databases.append(name)
     found = Database(server_url(server, name))
     yield found

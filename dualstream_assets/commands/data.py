@@ -25,9 +25,9 @@ def release() -> None:
 @click.argument("zip_path", metavar="ZIP", type=click.Path(path_type=Path))
 def release_inspect(zip_path: Path) -> None:
     """Read a release and show counts per endpoint type, rule, repair and reject."""
-    from dualstream_assets.audience.inspect import inspect_release
+    from dualstream_assets.audience.split import inspect_release
 
-    for line in inspect_release(zip_path, _estate()):
+    for line in inspect_release(zip_path, _estate()).lines():
         click.echo(line)
 
 
@@ -38,8 +38,9 @@ def release_add(files: tuple[Path, ...]) -> None:
     from dualstream_assets.entry import open_workplace
     from dualstream_assets.registry.release import add
 
-    for line in add(files, open_workplace().endpoints.inbox):
-        click.echo(line)
+    workplace = open_workplace()
+    for path in add(files, workplace.endpoints.inbox, workplace.estate.limits):
+        click.echo(path)
 
 
 @click.group()
@@ -62,10 +63,10 @@ def audience_build(zip_path: Path, lists: Path | None, out: Path) -> None:
     estate = _estate()
     today = datetime.now(UTC).astimezone(estate.zone).date()
     manifest = build_audience_from_zip(zip_path, out, estate, lists_folder=lists, today=today)
-    for name, rows in manifest.rows.items():
-        click.echo(f"{rows:>9,}  {name}")
-    for line in manifest.unknown:
-        click.echo(f"unknown    {line}")
+    for name, facts in manifest.files.items():
+        click.echo(f"{facts.rows:>9,}  {name}")
+    for name in manifest.missing_lists:
+        click.echo(f"  unknown  {name}: the list was not there, so nobody was dropped by it")
     click.echo(f"           {out / 'manifest.json'}")
 
 
@@ -75,7 +76,7 @@ def audience_rule(address_or_domain: str) -> None:
     """Say which segment an ADDRESS or DOMAIN falls into, by which rule, on what evidence."""
     from dualstream_assets.audience.classify import Classifier
 
-    classifier = Classifier.of(_estate().audience)
+    classifier = Classifier.of(_estate())
     classify = classifier.classify_address if "@" in address_or_domain else classifier.classify_domain
     ruling = classify(address_or_domain)
     click.echo(f"{ruling.segment}  rule {ruling.rule}  {ruling.evidence}")

@@ -58,7 +58,7 @@ class Signer:
             self.domain.encode(), self.selector.encode(), listed, digest,
         )  # fmt: skip
         # Of several fields of one name the last is signed first (section 5.4.2).
-        last = {name: text for name, text in fields}
+        last = dict(fields)
         signed = b"".join(relaxed_header(name, last[name]) + b"\r\n" for name in names)
         signed += relaxed_header(b"dkim-signature", value)
         signature = base64.b64encode(self._key.sign(signed, PKCS1v15(), SHA256()))

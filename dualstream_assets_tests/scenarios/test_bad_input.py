@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dualstream_assets_tests.scenarios.conftest import environment, processes_naming, say, wait_until
+from dualstream_assets_tests.scenarios.conftest import ROOT, environment, processes_naming, say, wait_until
 
 
 def one_line(said) -> str:
@@ -238,3 +239,28 @@ def test_ctrl_c_in_the_middle_of_the_demo_leaves_nothing_running_and_the_next_ru
     assert wait_until(lambda: not processes_naming(str(tmp_path / "d")))
     said = say("dualstream_assets", "wave", "plan", "trucking", state=tmp_path / "d" / "state")
     assert said.code == 0, said.text
+
+
+def older_python() -> str | None:
+    """A Python 3.10 or older on this machine, if there is one."""
+    for name in ("python3.10", "python3.9", "python3.8"):
+        path = shutil.which(name)
+        if path and subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0:
+            return path
+    return None
+
+
+def test_an_old_python_is_refused_in_one_line(tmp_path):
+    """The guard is the package's first statement, so it is shown with the version faked where no old Python exists."""
+    old = older_python()
+    if old:
+        words = [old, "-m", "dualstream_assets"]
+    else:
+        fake = "import sys; sys.version_info = (3, 10, 0); sys.version = '3.10.0 x'; import dualstream_assets"
+        words = [sys.executable, "-c", fake]
+    done = subprocess.run(
+        words, env=environment(tmp_path, PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].startswith("dualstream needs Python 3.11 or newer, this is 3.")
+    assert "Traceback" not in done.stderr
