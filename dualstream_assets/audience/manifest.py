@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 MANIFEST = "manifest.json"
+PREVIOUS = "manifest.previous.json"
+"""The manifest of the build before, when it was of another release: what drift is measured against."""
 
 PLAN: Mapping[str, float] = {
     "direct_rows": 242_441,
@@ -69,9 +71,9 @@ class Manifest:
         return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(folder: Path, name: str = MANIFEST) -> Manifest | None:
     """The manifest of a folder; None where nothing is published."""
-    path = folder / MANIFEST
+    path = folder / name
     if not path.exists():
         return None
     raw = json.loads(path.read_text(encoding="utf-8"))

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualstream_assets import keys
-from dualstream_assets.audience.manifest import MANIFEST, FileFacts, Manifest, read_manifest
-from dualstream_assets.store.files import DiskFull, sha256_of
+from dualstream_assets.audience.manifest import MANIFEST, PREVIOUS, FileFacts, Manifest, read_manifest
+from dualstream_assets.store.files import DiskFull, sha256_of, write_text_atomic
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,7 +70,10 @@ def publish(
         )
         (beside / MANIFEST).write_text(manifest.text(), encoding="utf-8", newline="")
         with _alone(out):
+            before = read_manifest(out)
             _swap(beside, out, [*parts, MANIFEST])
+            if before and before.release.get("fingerprint") != manifest.release.get("fingerprint"):
+                write_text_atomic(out / PREVIOUS, before.text())
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(out).free

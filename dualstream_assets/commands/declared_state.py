@@ -1,4 +1,4 @@
-"""Bring the outside into its declared state: `mta`, `dns`, `listmonk`, each plan, then apply by the plan's hash; `probe`."""
+"""Bring the outside into its declared state: `mta`, `dns`, `listmonk` (plan, then apply by hash); `probe`."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def _write(client: Client, planner: Planner, plan_hash: str | None) -> Applied:
     found = planner(client.get("/settings"))
     if plan_hash is not None and found.hash != plan_hash:
         raise PlanChanged(
-            f"{client.url}: the plan is not the one that was read: {len(found.changes)} changes now",
+            f"{client.url}: the plan is not the one that was read: {len(found.changed)} change(s) now",
             "read the new diff, then apply again",
         )
     pending = bool(client.config().get("needs_restart"))
@@ -143,9 +143,8 @@ def _write(client: Client, planner: Planner, plan_hash: str | None) -> Applied:
     _wait_for_restart(client, before)
     again = planner(client.get("/settings"))
     if not again.empty:
-        keys = ", ".join(change.key for change in again.changes)
         raise NotAsDeclared(
-            f"{client.url}: read back, these are not as written: {keys}",
+            f"{client.url}: read back, these are not as written: {', '.join(again.changed)}",
             "look at that listmonk's log; apply again",
         )
     return Applied(found, written=not found.empty)

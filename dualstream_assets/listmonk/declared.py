@@ -7,7 +7,6 @@ asset: here it is corrected only where it is absurd, so that the two writers nev
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dualstream_assets.estate import Estate
+from dualstream_assets.outside.plan import Change, Plan, difference
 
 WINDOW_ON = "app.message_sliding_window"
 WINDOW_LENGTH = "app.message_sliding_window_duration"
@@ -51,45 +51,33 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Change:
-    """One line of the diff; never holds a secret."""
-
-    key: str
-    current: str
-    desired: str
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.current} -> {self.desired}"
-
-
-@dataclass(frozen=True)
 class SettingsPlan:
     """What would be written.
 
     Attributes:
-        changes: the readable diff; empty means nothing to write.
+        plan: the readable changes, without secrets; empty means nothing to write.
         absent: declared keys that this version of listmonk does not have.
         whole: the object to PUT: what GET returned, secrets blanked so that listmonk keeps them, changes made.
     """
 
-    changes: tuple[Change, ...]
+    plan: Plan
     absent: tuple[str, ...]
     whole: Mapping[str, Any] = field(repr=False)
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not self.changes
+        return self.plan.empty
 
     @property
     def hash(self) -> str:
         """What a person approves: an apply of another plan is refused."""
-        return hashlib.sha256(json.dumps(self.whole, sort_keys=True).encode()).hexdigest()
+        return self.plan.plan_hash
 
     @property
-    def diff(self) -> str:
-        """The changes, one a line."""
-        return "\n".join(map(str, self.changes))
+    def changed(self) -> tuple[str, ...]:
+        """What differs, by key."""
+        return tuple(change.target for change in self.plan.changes)
 
 
 def declared_for(
@@ -203,27 +191,27 @@ def plan(current: Mapping[str, Any], declared: Declared) -> SettingsPlan:
     changes: list[Change] = []
     for key, desired in declared.values.items():
         if key in current and _comparable(current[key]) != _comparable(desired):
-            changes.append(Change(key, _shown(current[key]), _shown(desired)))
+            changes += _change(key, current[key], desired)
             whole[key] = desired
     changes += _plan_window(current, whole, declared)
     changes += _plan_servers(whole, declared.servers)
     absent = tuple(key for key in declared.values if key not in current)
-    return SettingsPlan(tuple(changes), absent, whole)
+    return SettingsPlan(Plan(f"listmonk of {declared.stream}", tuple(changes)), absent, whole)
 
 
 def plan_window(current: Mapping[str, Any], rate: int, minutes: int) -> SettingsPlan:
     """The changes that set the sliding window, and nothing else."""
     whole = without_secrets(current)
     wanted = {WINDOW_ON: True, WINDOW_LENGTH: f"{minutes}m", WINDOW_RATE: rate}
-    changes = []
+    changes: list[Change] = []
     for key, desired in wanted.items():
         same = (
             minutes_of(current.get(key)) == minutes if key == WINDOW_LENGTH else current.get(key) == desired
         )
         if not same:
-            changes.append(Change(key, _shown(current.get(key)), _shown(desired)))
+            changes += _change(key, current.get(key), desired)
             whole[key] = desired
-    return SettingsPlan(tuple(changes), (), whole)
+    return SettingsPlan(Plan("sliding window", tuple(changes)), (), whole)
 
 
 def _plan_window(current: Mapping[str, Any], whole: dict[str, Any], declared: Declared) -> Iterable[Change]:
@@ -233,9 +221,9 @@ def _plan_window(current: Mapping[str, Any], whole: dict[str, Any], declared: De
     if on and known_length and 1 < rate <= declared.highest_rate:
         return ()
     absurd = plan_window(current, declared.lowest_rate, WINDOW_MINUTES)
-    for change in absurd.changes:
-        whole[change.key] = absurd.whole[change.key]
-    return absurd.changes
+    for key in absurd.changed:
+        whole[key] = absurd.whole[key]
+    return absurd.plan.changes
 
 
 def minutes_of(duration: object) -> float | None:
@@ -255,20 +243,23 @@ def _plan_servers(whole: dict[str, Any], servers: Sequence[Mapping[str, Any]]) -
         label = f"smtp[{desired['name']}]"
         match = _match(left, desired)
         if match is None:
-            changes.append(Change(label, "missing", f"{desired['host']}:{desired['port']}"))
+            changes.append(Change("add", label, None, f"{desired['host']}:{desired['port']}"))
             wanted.append({**SERVER_BASE, **desired})
             continue
         left.remove(match)
         differing = {
             k: v for k, v in desired.items() if k in match and _comparable(match[k]) != _comparable(v)
         }
-        changes += [Change(f"{label}.{k}", _shown(match[k]), _shown(v)) for k, v in differing.items()]
+        for key, value in differing.items():
+            changes += _change(f"{label}.{key}", match[key], value)
         wanted.append({**match, **differing})
     changes += [
         Change(
+            "delete",
             f"smtp[{server.get('name') or server.get('host')}:{server.get('port')}]",
-            "enabled" if server.get("enabled") else "present",
-            "removed: not a port of this stream",
+            "enabled" if server.get("enabled") else "not enabled",
+            None,
+            "not a port of this stream",
         )
         for server in left
     ]
@@ -287,8 +278,14 @@ def _comparable(value: Any) -> Any:
     return sorted(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
+def _change(target: str, before: Any, after: Any) -> list[Change]:
+    found = difference(target, _shown(before), _shown(after))
+    return [found] if found else []
+
+
 def _shown(value: Any) -> str:
+    """A value for the diff; long lists one entry a line."""
     few = 4
     if isinstance(value, list) and len(value) > few:
-        return f"{len(value)} entries"
+        return "\n".join(sorted(map(str, value)))
     return json.dumps(value)

@@ -119,24 +119,14 @@ def checked(rows: Iterable[Mapping[str, str]], policy: Policy, suppressed: Colle
     return Checked(tuple(passed.values()), left_out)
 
 
-def import_people(
-    client: Client,
-    stream: str,
-    rows: Iterable[Mapping[str, str]],
-    policy: Policy,
-    suppressed: Collection[str],
-) -> Imported:
+def import_people(client: Client, stream: str, found: Checked) -> Imported:
     """Import the people of a stream who are not there yet onto its one list, and verify it by count.
 
-    Args:
-        rows: rows of the verified CSV (or of the consumer CSV, for a consumer stream).
-        suppressed: lower-case addresses that may not be mailed.
+    Takes only what `checked` passed: an unverified row cannot get here.
 
     Raises:
-        UnsafeRow: see `checked`.
         ImportNotVerified: counts do not add up.
     """
-    found = checked(rows, policy, suppressed)
     list_id = people_list(client, stream)
     there = {subscriber.address for subscriber in listed(client, list_id)}
     unseen = [row for row in found.rows if row.address not in there]

@@ -101,16 +101,21 @@ def _options(arguments: str) -> Iterator[tuple[str, str]]:
             yield found[1], found[2]
 
 
-def without_foreign(master: str, ours: Iterable[str]) -> str:
-    """The file without services of these names (`hcout1/unix`) that stand outside our blocks: older forms of ours."""
+def without_foreign(master: str, ours: Iterable[Entry]) -> str:
+    """The file without older forms of our services outside our blocks: the same name, or a listener on our port."""
     lines = master.splitlines(keepends=True)
     inside = _inside_blocks(lines)
-    wanted = set(ours)
+    wanted = {_identity(entry) for entry in ours}
     gone: set[int] = set()
     for entry in entries(master):
-        if entry.service in wanted and entry.first not in inside:
+        if _identity(entry) in wanted and entry.first not in inside:
             gone |= set(range(entry.first, entry.last + 1))
     return "".join(line for number, line in enumerate(lines) if number not in gone)
+
+
+def _identity(entry: Entry) -> tuple[str, str]:
+    """What two services cannot share: a listener's port, else the name."""
+    return entry.kind, entry.name.rpartition(":")[2] if entry.kind == "inet" else entry.name
 
 
 def _inside_blocks(lines: list[str]) -> set[int]:
@@ -161,7 +166,7 @@ def desired(rendered: Rendered, read: Callable[[str], str | None]) -> dict[str, 
         path, block, option = _split(place)
         before, after = found.get(path) or _as_found(path, read(path))
         if block:
-            services = [e.service for e in entries(text)] if path.endswith("/master.cf") else []
+            services = list(entries(text)) if path.endswith("/master.cf") else []
             after = with_block(without_foreign(after, services), block, text)
         elif option:
             service, _, parameter = option.rpartition("/")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zipfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +23,9 @@ _AHEAD = 2
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
-def read_blocks(archive: Archive, member: Member, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+def read_blocks(
+    archive: Archive, member: Member, block_bytes: int = BLOCK_BYTES
+) -> Generator[bytes, None, None]:
     """The member's bytes as blocks of about `block_bytes`, each ending where a record ends.
 
     Raises:

@@ -6,13 +6,14 @@ import calendar
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualstream_assets.estate.model import Limits
-from dualstream_assets.registry.archive import open_archive, refuse_version_one
+from dualstream_assets.registry.archive import Archive, open_archive, refuse_version_one
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, NPIDATA_LAYOUT, check_header
 from dualstream_assets.registry.endpoints import EndpointCounts, read_endpoints
 from dualstream_assets.registry.errors import PAGE, ReleaseMissing
@@ -25,6 +26,8 @@ from dualstream_assets.store.files import atomic
 if TYPE_CHECKING:
     import polars as pl
 
+LAYOUTS = (ENDPOINT_LAYOUT, NPIDATA_LAYOUT)
+HEADER_BYTES = 1 << 16
 ADD = "dualstream release add FILE…"
 _MONTHS = tuple(name.lower() for name in calendar.month_name)
 _MONTHLY = re.compile(r"^nppes_data_dissemination_([a-z]+)_(20\d\d)(?:_v2)?\.zip$", re.IGNORECASE)
@@ -106,8 +109,8 @@ class ReleaseReport:
         said += [f"  unreadable npidata line {u.line}: {u.why}" for u in p.lines.unreadable[:20]]
         said.append(
             f"  npidata rows {p.lines.rows:,}; of the {p.wanted:,} NPIs with an @: {p.found:,} found,"
-            f" {p.missing:,} missing, {p.persons:,} persons, {p.organisations:,} organisations, {p.deactivated:,} deactivated,"
-            f" {p.reactivated:,} reactivated, {p.duplicates:,} repeated rows"
+            f" {p.missing:,} missing, {p.persons:,} persons, {p.organisations:,} organisations,"
+            f" {p.deactivated:,} deactivated, {p.reactivated:,} reactivated, {p.duplicates:,} repeated rows"
         )
         said.append(
             f"  primary taxonomy by switch {p.primary_by_switch:,}, by first slot {p.primary_by_first_slot:,}"
@@ -170,9 +173,7 @@ def inspect(
         kind=archive.kind,
         day=archive.day,
         fingerprint=archive.fingerprint,
-        members={
-            layout.prefix: archive.member(layout.prefix).bytes for layout in (ENDPOINT_LAYOUT, NPIDATA_LAYOUT)
-        },
+        members={layout.prefix: archive.member(layout.prefix).bytes for layout in LAYOUTS},
         endpoints=endpoint_counts,
         providers=provider_counts,
         rules=dict(rules(candidates)) if rules else {},
@@ -186,13 +187,22 @@ def check_release(path: Path, limits: Limits) -> None:
         RegistryError: what is wrong with the file, and the cure.
     """
     archive = open_archive(path, limits)
-    for layout in (ENDPOINT_LAYOUT, NPIDATA_LAYOUT):
-        first = True
-        for block in read_blocks(archive, archive.member(layout.prefix)):
-            if first:
-                header = without_bom(block).partition(b"\n")[0].decode("cp1252", errors="replace")
-                check_header(header.rstrip("\r"), layout, path.name)
-            first = False
+    check_headers(archive)
+    for layout in LAYOUTS:
+        for _ in read_blocks(archive, archive.member(layout.prefix)):
+            pass  # the last step of the iteration compares CRC and length
+
+
+def check_headers(archive: Archive) -> None:
+    """The header rows of the two members that we read; inflates only their beginning.
+
+    Raises:
+        WrongHeader, DamagedMember: what differs, and the cure.
+    """
+    for layout in LAYOUTS:
+        with closing(read_blocks(archive, archive.member(layout.prefix), HEADER_BYTES)) as blocks:
+            header = without_bom(next(blocks, b"")).partition(b"\n")[0]
+        check_header(header.decode("cp1252", errors="replace").rstrip("\r"), layout, archive.path.name)
 
 
 def add(files: Sequence[Path], inbox: Path, limits: Limits) -> list[Path]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -201,7 +201,12 @@ def read_mail_log(workplace: Workplace) -> ReadSummary | None:
 
 
 def set_cap(workplace: Workplace, stream: str, *, act: bool = True) -> CapSet:
-    """Decide the stream's cap for this local date and write it to its listmonk (see `rampcap.set_rampcap`)."""
+    """Decide the stream's cap for this local date and write it to its listmonk (see `rampcap.set_rampcap`).
+
+    Reads the mail log first: what is not read holds the ramp (its row 6).
+    """
+    with suppress(OSError, RuntimeError):  # no log, no credit: the ramp itself says so
+        read_mail_log(workplace)
     done = set_rampcap(
         workplace.database,
         workplace.clock,

@@ -25,8 +25,8 @@ from dualstream_assets.sending.window import midnight
 if TYPE_CHECKING:
     from psycopg import Connection
 
-CHUNK = 500
-RESOLVED_AT_ONCE = 50
+CHUNK = 5000
+FEW = 50
 MX_IS_FRESH_FOR = timedelta(hours=24)
 ASKED_AT_MOST = 3
 """A person proved `not_sent` this often in one campaign is not asked again: something refuses them each time."""
@@ -120,10 +120,11 @@ def candidates(
     from dualstream_assets.store.suppression import suppressed
 
     for chunk in _chunks(stock.people):
-        addresses = [person.address for person in chunk]
-        taken = _taken(connection, campaign, addresses) | suppressed(connection, addresses)
+        taken = _taken(connection, campaign, [person.address for person in chunk])
         free = [person for person in chunk if person.address not in taken]
-        for few in _chunks(free, RESOLVED_AT_ONCE):
+        for some in _chunks(free, FEW):
+            opted_out = suppressed(connection, [person.address for person in some])
+            few = [person for person in some if person.address not in opted_out]
             today = operators(few) if operators else {person.domain: person.operator for person in few}
             for person in few:
                 operator = today.get(person.domain)

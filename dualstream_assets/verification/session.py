@@ -76,6 +76,7 @@ class Session:
         self._host: Host | None = None
         self._asking: str | None = None
         self._stage: Stage = "connect"
+        self._kept_waiting = False
         self._unknown = 0
         self._blocks_in_a_row = 0
 
@@ -89,6 +90,7 @@ class Session:
         except _EndedError as ended:
             ending = ended.ending
         except TimeoutError:
+            self._kept_waiting = True
             ending = _no_reply(self._stage_without_reply, "session_timeout").ending
         if ending is not None and is_block(ending.ruling) and ending.stage != "rcpt":
             self._outcome.blocks += 1
@@ -220,6 +222,7 @@ class Session:
         try:
             reply = await self._wire.reply(timeout_s)
         except TimeoutError:
+            self._kept_waiting = True
             raise _no_reply(stage, f"{self._stage}_timeout") from None
         except WireError as error:
             raise _no_reply(stage, "void_session", str(error)) from None
@@ -240,12 +243,12 @@ class Session:
         return _EndedError(Ending(self._stage, reply.code, reply.text, ruling))
 
     async def _quit(self) -> None:
-        """Say goodbye; whatever the answer, nothing changes any more."""
+        """Say goodbye; whatever the answer, nothing changes any more. Who kept us waiting is not waited for again."""
         if self._wire is None:
             return
         with contextlib.suppress(WireError, ClosedByServer, TimeoutError):
             self._wire.send("QUIT")
-            await self._wire.reply(QUIT_S)
+            await self._wire.reply(0.0 if self._kept_waiting else QUIT_S)
         self._hang_up()
 
     def _hang_up(self) -> None:

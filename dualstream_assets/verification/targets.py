@@ -99,6 +99,9 @@ def probe_ip_fault(estate: Estate) -> str | None:
     for egress in estate.egress:
         if egress.ip == ip:
             return f"probe.ip {ip} is a sending IP ({egress.transport}): declare another in the estate"
-        if egress.ip in ip_network(f"{ip}/24", strict=False):
-            return f"probe.ip {ip} lies in the /24 of the sending IP {egress.ip}: blocklists take both"
-    return None
+    near = next((e.ip for e in estate.egress if e.ip in ip_network(f"{ip}/24", strict=False)), None)
+    return (
+        None
+        if near is None
+        else f"probe.ip {ip} lies in the /24 of the sending IP {near}: blocklists take both"
+    )

@@ -65,7 +65,8 @@ def declared_for_sink(port: int) -> Declared:
         "max_msg_retries": 4, "idle_timeout": "15s", "from_addresses": [],
     }  # fmt: skip
     servers = tuple(
-        {"name": f"email-hcout{n}", "hello_hostname": f"hcmta0{n}.performancewest.test", **common} for n in (1, 2)
+        {"name": f"email-hcout{n}", "hello_hostname": f"hcmta0{n}.performancewest.test", **common}
+        for n in (1, 2)
     )
     values = {
         "app.root_url": "https://lists-hc.performancewest.test",

@@ -158,7 +158,10 @@ class TestSettings:
         after = bench.client.get("/settings")
         assert bench.client.get("/logs")[0] != boot
         changed = {key for key in after if after[key] != before[key]}
-        assert changed <= {"app.message_sliding_window_rate", "bounce.mailboxes"}  # a mailbox gets its first UUID
+        assert changed <= {
+            "app.message_sliding_window_rate",
+            "bounce.mailboxes",
+        }  # a mailbox gets its first UUID
         assert after["bounce.mailboxes"][0]["password"] == "•" * len("password")
         window = read_window(bench.client)
         assert window is not None
@@ -207,7 +210,9 @@ class TestImport:
         )
         run_import(bench.client, [CsvRow(a, "Other", {}) for a in people], "subscribe", (list_id,))
         assert row_status(bench, people[0], list_id) == "unsubscribed"
-        found = bench.client.get("/subscribers", query=f"subscribers.email = {quoted(people[1])}")["results"][0]
+        found = bench.client.get("/subscribers", query=f"subscribers.email = {quoted(people[1])}")["results"][
+            0
+        ]
         assert (found["name"], found["attribs"]) == ("Person 1", {"product_key": "npi1"})
 
     def test_overwriting_the_status_would_revive_an_opt_out(self, bench: Bench) -> None:
@@ -215,7 +220,9 @@ class TestImport:
         list_id = bench.new_list()
         people = known(bench, 1, list_id)
         ids = [s.id for s in find(bench.client, people)]
-        bench.client.put("/subscribers/lists", {"ids": ids, "action": "unsubscribe", "target_list_ids": [list_id]})
+        bench.client.put(
+            "/subscribers/lists", {"ids": ids, "action": "unsubscribe", "target_list_ids": [list_id]}
+        )
         raw_import(bench, people, list_id, overwrite_userinfo=True)
         assert row_status(bench, people[0], list_id) == "unsubscribed"
         raw_import(bench, people, list_id, overwrite_subscription_status=True)
@@ -226,7 +233,9 @@ class TestImport:
         first, second = bench.new_list(), bench.new_list()
         people = known(bench, 1, first)
         ids = [s.id for s in find(bench.client, people)]
-        bench.client.put("/subscribers/lists", {"ids": ids, "action": "unsubscribe", "target_list_ids": [first]})
+        bench.client.put(
+            "/subscribers/lists", {"ids": ids, "action": "unsubscribe", "target_list_ids": [first]}
+        )
         run_import(bench.client, [CsvRow(people[0], "", {})], "subscribe", (second,))
         assert row_status(bench, people[0], second) == "unconfirmed"
 
@@ -240,14 +249,20 @@ class TestImport:
 
     def test_finished_with_fewer_than_asked_is_not_believed(self, bench: Bench) -> None:
         mark = bench.people(1)[0].partition("@")[0]
-        rows = [CsvRow(f"{mark}@{d}", "", {}) for d in ("consumer.example", "mx.hosted.example", "practice.example")]
+        rows = [
+            CsvRow(f"{mark}@{d}", "", {})
+            for d in ("consumer.example", "mx.hosted.example", "practice.example")
+        ]
         with pytest.raises(ImportNotVerified, match=r"'finished': 1 of 3 imported, 2 lines skipped"):
             run_import(bench.client, rows, "subscribe", (bench.new_list(),))
 
     def test_names_with_quotes_and_line_breaks_survive(self, bench: Bench) -> None:
         address = bench.people(1)[0]
         run_import(
-            bench.client, [CsvRow(address, 'Dr. "Bo", O\'Neil\nMD', {"k": 'a "b"'})], "subscribe", (bench.new_list(),)
+            bench.client,
+            [CsvRow(address, 'Dr. "Bo", O\'Neil\nMD', {"k": 'a "b"'})],
+            "subscribe",
+            (bench.new_list(),),
         )
         found = bench.client.get("/subscribers", query=f"subscribers.email = {quoted(address)}")["results"][0]
         assert (found["name"], found["attribs"]) == ('Dr. "Bo", O\'Neil MD', {"k": 'a "b"'})
@@ -263,7 +278,9 @@ class TestOptOuts:
         list_id = bench.new_list()
         people = known(bench, 1, list_id)
         ids = [s.id for s in find(bench.client, people)]
-        bench.client.put("/subscribers/lists", {"ids": ids, "action": "unsubscribe", "target_list_ids": [list_id]})
+        bench.client.put(
+            "/subscribers/lists", {"ids": ids, "action": "unsubscribe", "target_list_ids": [list_id]}
+        )
         bench.client.put(
             "/subscribers/query/lists",
             {
@@ -300,7 +317,8 @@ class TestOptOuts:
     def test_one_click_of_an_unknown_person_is_404(self, bench: Bench) -> None:
         made = prepared(bench, 1)[2]
         answer = requests.post(
-            f"{bench.client.url}/subscription/{made.campaign_uuid}/00000000-0000-4000-8000-000000000000", timeout=5
+            f"{bench.client.url}/subscription/{made.campaign_uuid}/00000000-0000-4000-8000-000000000000",
+            timeout=5,
         )
         assert answer.status_code == 404
 
@@ -320,7 +338,9 @@ class TestOptOuts:
 
     def test_a_suppressed_domain_takes_everybody_there_and_below(self, bench: Bench) -> None:
         mark = bench.people(1)[0].partition("@")[0].replace(".", "")
-        rows = [CsvRow(f"a@{d}", "", {}) for d in (f"{mark}.example", f"mail.{mark}.example", f"x{mark}.example")]
+        rows = [
+            CsvRow(f"a@{d}", "", {}) for d in (f"{mark}.example", f"mail.{mark}.example", f"x{mark}.example")
+        ]
         run_import(bench.client, rows, "subscribe", (bench.new_list(),))
         assert not_blocklisted(bench.client, [f"@{mark}.example"]) == 2
         assert push_suppression(bench.client, [f"@{mark}.example"]).blocklisted == 2
@@ -406,7 +426,9 @@ class TestWaves:
         list_id = bench.new_list()
         people = known(bench, 3, list_id)
         ids = [s.id for s in find(bench.client, people[:1])]
-        bench.client.put("/subscribers/lists", {"ids": ids, "action": "unsubscribe", "target_list_ids": [list_id]})
+        bench.client.put(
+            "/subscribers/lists", {"ids": ids, "action": "unsubscribe", "target_list_ids": [list_id]}
+        )
         with pytest.raises(MembersNotListed, match="1 of 3"):
             campaigns.prepare(bench.client, AWave(bench.wave_id()), people, AContent())
 
@@ -468,7 +490,9 @@ class TestWaves:
     def test_views_and_clicks_are_counted(self, bench: Bench) -> None:
         _, people, made = prepared(bench, 1)
         campaigns.resume(bench.client, made.campaign_id)
-        html = bench.sink.wait_for(set(people), 1)[0].message.get_payload()[1].get_payload(decode=True).decode()  # type: ignore[index,union-attr]
+        html = (
+            bench.sink.wait_for(set(people), 1)[0].message.get_payload()[1].get_payload(decode=True).decode()
+        )  # type: ignore[index,union-attr]
         ended(bench, made.campaign_id)
         path = html.partition("https://lists-hc.performancewest.test/link/")[2].partition('"')[0]
         uuid = made.subscribers[people[0]][1]

@@ -12,9 +12,8 @@ import dagster as dg
 import pytest
 
 from dualstream_assets import keys
-from dualstream_assets.clock import FixedClock
 from dualstream_assets.settings import Settings
-from dualstream_assets.store.evidence import Subject, Verdict, newest
+from dualstream_assets.store.evidence import Verdict, newest
 from dualstream_assets.verification import work
 from dualstream_assets.verification.assets import assets
 from dualstream_assets.verification.automation import automation
@@ -191,9 +190,8 @@ def test_a_missing_institutional_file_names_the_next_command(rim: Rim) -> None:
         work.verify(rim.workplace, timedelta(0), None)
 
 
-def test_large_operators_have_shards_of_their_own(rim: Rim, clock: FixedClock) -> None:
+def test_large_operators_have_shards_of_their_own(rim: Rim) -> None:
     work.look_up(rim.workplace, act=True)
     shards = work.shards_due(rim.workplace)
     assert {"google", "by-dns"} < set(shards)
-    assert Subject("healthcare", "verification", "verified_fresh") is not None
-    assert clock.now() == rim.verifier.clock.now()
+    assert len(shards) == 3

@@ -1,0 +1,109 @@
+"""Dagster rim of the audience: one step writes the five files that the plan names, all or none."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from dualstream_assets import keys
+from dualstream_assets.audience.manifest import PLAN, Manifest
+from dualstream_assets.audience.publish import FILES
+from dualstream_assets.audience.split import COLUMNS
+from dualstream_assets.estate import Estate
+from dualstream_assets.registry.assets import counts_table, one_line
+from dualstream_assets.resources import WorkplaceParam, look
+
+ROOM = "audience"
+KEYS: dict[str, keys.Key] = {
+    "institutional": keys.AUDIENCE_INSTITUTIONAL,
+    "consumer": keys.AUDIENCE_CONSUMER,
+    "direct": keys.AUDIENCE_DIRECT,
+    "review": keys.AUDIENCE_REVIEW,
+    "rejects": keys.AUDIENCE_REJECTS,
+}
+WHAT = {
+    "institutional": "Practice-domain mailboxes of active providers: the healthcare stream's people, before verification.",
+    "consumer": "Mailboxes at consumer and access providers: they ride the trucking stream.",
+    "direct": "Direct (HISP) addresses, parked: ordinary mail cannot reach them, and no code path mails this file.",
+    "review": "Addresses that a rule would not decide on: a person does.",
+    "rejects": "Every other candidate, with the reason: input equals output, exactly.",
+}
+UPSTREAM = (keys.NPPES_ENDPOINTS, keys.NPPES_PROVIDERS, keys.CMS_REVALIDATION, keys.CMS_EXCLUSIONS)
+
+
+def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:  # noqa: ARG001
+    """The assets of this room."""
+    specs = [_spec(segment, environment) for segment in FILES]
+
+    @dg.multi_asset(specs=specs, can_subset=True, name="audience_split")
+    def audience(
+        context: dg.AssetExecutionContext, workplace: WorkplaceParam
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        from dualstream_assets.audience.split import build_audience
+        from dualstream_assets.registry.shelf import load_lists, load_release
+
+        folder = workplace.paths.registry
+        today = workplace.clock.now().astimezone(workplace.estate.zone).date()
+        with one_line():
+            manifest = build_audience(
+                load_release(folder), load_lists(folder), workplace.paths.audience, workplace.estate, today
+            )
+        for segment, file in FILES.items():
+            if (
+                dg.AssetKey(list(KEYS[segment])) in context.selected_asset_keys
+            ):  # all five are written in any case
+                path = workplace.paths.audience / file
+                yield dg.MaterializeResult(
+                    asset_key=list(KEYS[segment]), metadata=_metadata(manifest, segment, str(path))
+                )
+
+    return [audience]
+
+
+def _spec(segment: str, environment: str) -> dg.AssetSpec:
+    common: Any = look(
+        KEYS[segment],
+        ROOM,
+        what=WHAT[segment],
+        red="the split does not add up or a table of the registry is missing; nothing is published then.",
+        do="materialize the registry, then this; `dualstream audience rule ADDRESS` explains any ruling.",
+        environment=environment,
+        kinds=("csv",),
+        columns=[(name, "string", text) for name, text in COLUMNS],
+    )
+    return dg.AssetSpec(**common, deps=[list(key) for key in UPSTREAM])
+
+
+def _metadata(manifest: Manifest, segment: str, path: str) -> dict[str, Any]:
+    counts = manifest.counts
+    facts = manifest.files[FILES[segment]]
+    rules = counts["rejects"] if segment == "rejects" else counts["rules"][segment]
+    shown: dict[str, Any] = {
+        "dagster/row_count": facts.rows,
+        "path": dg.MetadataValue.path(path),
+        "sha256": facts.sha256,
+        "release": str(manifest.release.get("name")),
+        "counted from": manifest.today,
+        "rules": counts_table("reason" if segment == "rejects" else "rule", rules),
+        "role accounts": counts["role_accounts"][segment],
+        "lists": ", ".join(
+            f"{kind} of {source['day']}" if source else f"{kind} MISSING: unknown"
+            for kind, source in sorted(manifest.lists.items())
+        ),
+    }
+    if segment in counts["revalidation"]:
+        shown["revalidation"] = counts_table("status", counts["revalidation"][segment])
+    if segment == "institutional":
+        shown["funnel"] = counts_table(
+            "candidates to files", {"candidates": counts["candidates"], **counts["segments"]}
+        )
+        shown["against the plan"] = plan_table(manifest)
+    return shown
+
+
+def plan_table(manifest: Manifest) -> dg.MarkdownMetadataValue:
+    """Our figures beside the plan's."""
+    lines = [
+        f"| {name.replace('_', ' ')} | {value:,} | {manifest.plan[name]:,} |" for name, value in PLAN.items()
+    ]
+    return dg.MetadataValue.md("\n".join(["| figure | plan, May 2026 | ours |", "|---|---:|---:|", *lines]))
