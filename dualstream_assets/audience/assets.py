@@ -22,7 +22,7 @@ KEYS: dict[str, keys.Key] = {
     "rejects": keys.AUDIENCE_REJECTS,
 }
 WHAT = {
-    "institutional": "Practice-domain mailboxes of active providers: the healthcare stream's people, before verification.",
+    "institutional": "Practice-domain mailboxes of active providers: the healthcare stream, before verification.",
     "consumer": "Mailboxes at consumer and access providers: they ride the trucking stream.",
     "direct": "Direct (HISP) addresses, parked: ordinary mail cannot reach them, and no code path mails this file.",
     "review": "Addresses that a rule would not decide on: a person does.",
@@ -38,7 +38,7 @@ def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:  # no
     @dg.multi_asset(specs=specs, can_subset=True, name="audience_split")
     def audience(
         context: dg.AssetExecutionContext, workplace: WorkplaceParam
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult]:
         from dualstream_assets.audience.split import build_audience
         from dualstream_assets.registry.shelf import load_lists, load_release
 

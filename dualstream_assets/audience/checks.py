@@ -1,4 +1,4 @@
-"""Asset checks of the audience, looking at the published files again: disjoint, conserving, nobody on the wrong stream."""
+"""Asset checks of the audience: they look at the published files again, not at what the step believed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import dagster as dg
 
-from dualstream_assets import keys
 from dualstream_assets.audience.assets import KEYS, plan_table
 from dualstream_assets.audience.manifest import PLAN, PREVIOUS, Manifest, read_manifest
 from dualstream_assets.audience.publish import FILES

@@ -128,7 +128,7 @@ def _message_score(stream: str, environment: str) -> dg.AssetsDefinition:
             since = workplace.clock.now()
             try:
                 probed = f"{workplace.send_probe(workplace, stream)} sent"
-            except RuntimeError as error:  # the gate's or the port's refusal: shown, and the score stays as it was
+            except RuntimeError as error:  # the gate's or the port's refusal: shown, the score stays
                 probed = str(error)
             else:
                 wait_for_probe(workplace, stream, since)

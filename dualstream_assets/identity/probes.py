@@ -148,11 +148,12 @@ NO_MESSAGE = "no message of this stream has reached a seed mailbox"
 def newest_score(workplace: Workplace, stream: str) -> tuple[SeedMessage | None, Score | None, str]:
     """(the newest message at a seed, its score, why there is none); a message older than a week is not scored."""
     message = newest_seed_message(workplace.endpoints, workplace.estate, stream)
+    cure = f"dualstream probe message {stream}"
     if message is None:
-        return None, None, f"{NO_MESSAGE}. Cure: send a probe through {stream}'s ports, then look again"
+        return None, None, f"{NO_MESSAGE}. Cure: {cure}"
     age = workplace.clock.now() - message.at
     if age > VALID_FOR:
-        return message, None, f"the newest message at a seed is {age.days} days old. Cure: send a probe"
+        return message, None, f"the newest message at a seed is {age.days} days old. Cure: {cure}"
     score = score_message(
         message.raw,
         message.peer,

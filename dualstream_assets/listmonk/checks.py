@@ -1,7 +1,7 @@
 """Asset checks of the listmonk room: each writes the evidence that a wave needs.
 
-They stop nothing in the graph: opt-outs must go on being pulled from a listmonk that is not as declared. The gate
-refuses by the evidence.
+`settings` blocks no edge: opt-outs must go on being pulled from a listmonk that is not as declared. The gate refuses by
+the evidence.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def checks(estate: Estate, environment: str) -> list[dg.AssetChecksDefinition]: 
 def _evidence(stream: str, asset: str, fact: str, said: str, look: Look) -> dg.AssetChecksDefinition:
     key = keys.of_stream(stream, asset)
 
-    @dg.asset_check(asset=list(key), name=fact, description=said)
+    @dg.asset_check(asset=list(key), name=fact, description=said, blocking=asset != "listmonk")
     def evidence(workplace: WorkplaceParam) -> dg.AssetCheckResult:
         found = look(workplace, stream, f"{keys.text(key)}:{fact}")
         return dg.AssetCheckResult(

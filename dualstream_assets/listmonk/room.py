@@ -6,7 +6,7 @@ does not call managed is shown and read, its settings never written, nobody impo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from dualstream_assets.listmonk.errors import ListmonkError, Unreachable
 from dualstream_assets.listmonk.importing import Checked, Imported, Policy
 from dualstream_assets.listmonk.people import listed
 from dualstream_assets.listmonk.subscribers import Counts, counts, not_blocklisted
-from dualstream_assets.outside.plan import apply_plan
+from dualstream_assets.outside.plan import Plan, apply_plan
 from dualstream_assets.store.evidence import Evidence, Probe, Subject, probing
 
 if TYPE_CHECKING:
@@ -105,12 +105,16 @@ def hold_settings(workplace: Workplace, stream: str, *, act: bool) -> Settings:
     if found.empty:
         applying.apply(client, declared, found.hash)  # restarts it if an earlier write still waits for that
         return Settings(version, found, False, None)
+
+    def write(plan: Plan) -> None:
+        applying.apply(client, declared, plan.plan_hash)
+
     apply_plan(
         workplace.database,
         workplace.clock,
         found.plan,
         found.hash,
-        lambda plan: applying.apply(client, declared, plan.plan_hash),
+        write,
         lambda: applying.read_plan(client, declared).plan,
     )
     return Settings(version, found, True, None)
@@ -241,8 +245,4 @@ def shown_counts(counts: Counts) -> Mapping[str, int]:
 
 def shown_left_out(left_out: Mapping[str, int]) -> str:
     """Who was left out of an import and why, in one line."""
-    return ", ".join(f"{count} {why}" for why, count in _sorted(left_out.items())) or "nobody"
-
-
-def _sorted(items: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    return sorted(items, key=lambda item: -item[1])
+    return ", ".join(f"{count} {why}" for why, count in sorted(left_out.items())) or "nobody"

@@ -1,5 +1,7 @@
 """Checks of the Postfix room: four that write the gate's evidence and block, one that only shows."""
 
+from typing import Any
+
 import dagster as dg
 
 from dualstream_assets import keys
@@ -27,7 +29,10 @@ def _pools_disjoint() -> dg.AssetChecksDefinition:
     def pools_disjoint(workplace: WorkplaceParam) -> dg.AssetCheckResult:
         from dualstream_assets.mta.probes import probe_pools
 
-        return _result(probe_pools(workplace, "mta/config:pools_disjoint"))
+        found, declared_is_right = probe_pools(workplace, "mta/config:pools_disjoint")
+        # A fault of what is deployed shuts the gate by its evidence; it must not block the apply that cures it.
+        severity = dg.AssetCheckSeverity.WARN if declared_is_right else dg.AssetCheckSeverity.ERROR
+        return _result(found, severity)
 
     return pools_disjoint
 
@@ -103,7 +108,9 @@ def _main_cf_as_assumed(environment: str) -> dg.AssetChecksDefinition:
     return main_cf_as_assumed
 
 
-def _result(found) -> dg.AssetCheckResult:
+def _result(found: Any, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
-        passed=str(found.verdict) == "pass", description=f"{found.verdict}: {found.evidence}"
+        passed=str(found.verdict) == "pass",
+        severity=severity,
+        description=f"{found.verdict}: {found.evidence}",
     )

@@ -45,16 +45,22 @@ def look_at_live(workplace: Workplace) -> tuple[Live | None, str]:
         return None, str(error)
 
 
-def probe_pools(workplace: Workplace, source: str) -> Guarded:
-    """Pools disjoint: in the estate, in the render and as deployed."""
+def probe_pools(workplace: Workplace, source: str) -> tuple[Guarded, bool]:
+    """Pools disjoint: in the estate, in the render and as deployed.
+
+    Returns:
+        What was found, and whether the declared side alone is in order: then the fault is in what is deployed, and the
+        apply that cures it must not be kept from running.
+    """
     estate = workplace.estate
+    rendered = render(estate, workplace.environment)
     with _probing(workplace, estate.streams, "pools_disjoint", source) as writing:
         live, why = look_at_live(workplace)
-        found = pools_disjoint(estate, render(estate, workplace.environment), live)
+        found = pools_disjoint(estate, rendered, live)
         if live is None and found.verdict is Verdict.UNKNOWN:
             found = Guarded(Verdict.UNKNOWN, why)
         _write(writing, estate.streams, "pools_disjoint", found)
-    return found
+    return found, pools_disjoint(estate, rendered, Live({}, {}, {})).verdict is Verdict.PASS
 
 
 def probe_live(workplace: Workplace, source: str) -> Guarded:

@@ -47,12 +47,16 @@ def _database(workplace: Workplace, wanted: str) -> list[str]:
             (wanted, wanted),
         ):
             until = f", lifted {lifted.astimezone(zone):%Y-%m-%d %H:%M}" if lifted else ""
-            lines.append(f"suppression  {reason} from {source}, {since.astimezone(zone):%Y-%m-%d %H:%M}{until}")
+            lines.append(
+                f"suppression  {reason} from {source}, {since.astimezone(zone):%Y-%m-%d %H:%M}{until}"
+            )
         for wave, stream, campaign, state, at in connection.execute(
             "select wave_id, stream, campaign, state, changed_at from wave_member where address = %s order by wave_id",
             (wanted,),
         ):
-            lines.append(f"wave         {wave} ({stream}, {campaign}): {state}, {at.astimezone(zone):%Y-%m-%d %H:%M}")
+            lines.append(
+                f"wave         {wave} ({stream}, {campaign}): {state}, {at.astimezone(zone):%Y-%m-%d %H:%M}"
+            )
         for at, transport, status, code, text, tls in connection.execute(
             "select at, transport, status, enhanced_code, reply_text, tls from delivery where recipient = %s order by at",
             (wanted,),

@@ -21,7 +21,7 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _SPACED_AT = re.compile(r"^\s*\S+\s*@\s*\S+\s*$")
 _WORD = re.compile(r"[^\W_]+", re.ASCII)
 _SCHEME = re.compile(r"^(?:[a-z][a-z -]*:/{0,2})+", re.IGNORECASE)
-_EDGE = "'`*:!?>-"
+_EDGE = "'`*:!?>"
 _BORDER = tuple(':=-\u2013\u2014(<[/|,;>"\u201c')
 _KNOWN_WORDS = frozenset(
     {

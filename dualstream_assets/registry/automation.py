@@ -21,8 +21,9 @@ ASSETS = (
 
 
 def automation(estate: Estate, environment: str) -> Automation:  # noqa: ARG001
-    """The job `build_audience` and its sensor. It only reads the inbox and writes our own files, so in production it is on;
-    in the lab and in dev a person or the demo starts it.
+    """The job `build_audience` and its sensor.
+
+    It only reads the inbox and writes our own files, so in production it is on; elsewhere a person starts it.
     """
     job = dg.define_asset_job(
         "build_audience",

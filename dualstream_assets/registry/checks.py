@@ -1,4 +1,4 @@
-"""Asset checks of the registry: the bytes are right, the header is ours, counts are plausible, dates were understood."""
+"""Asset checks of the registry: right bytes, our header, plausible counts, dates that were understood."""
 
 from collections.abc import Mapping
 from datetime import date

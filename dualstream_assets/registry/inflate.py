@@ -18,7 +18,7 @@ from dualstream_assets.registry.errors import PAGE, DamagedMember
 
 BLOCK_BYTES = 16 << 20
 LONGEST_RECORD_BYTES = 64 << 20
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
 _AHEAD = 2
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
@@ -32,7 +32,9 @@ def read_blocks(
         DamagedMember: broken stream, or CRC or length differ from the directory; raised at the latest after the last
             block, so nothing may be published before this iterator ends.
     """
-    source = _aligned(_inflated(archive, member), block_bytes, f"{archive.path.name}: {member.name}")
+    source = _aligned(
+        _inflated(archive, member, block_bytes // 4), block_bytes, f"{archive.path.name}: {member.name}"
+    )
     with ThreadPoolExecutor(1, thread_name_prefix="inflate") as pool:
         ahead: deque[Future[bytes | None]] = deque(pool.submit(next, source, None) for _ in range(_AHEAD))
         try:
@@ -44,14 +46,14 @@ def read_blocks(
                 future.cancel()
 
 
-def _inflated(archive: Archive, member: Member) -> Iterator[bytes]:
-    """Decompressed pieces of at most a block; checks CRC and length at the end."""
+def _inflated(archive: Archive, member: Member, piece_bytes: int) -> Iterator[bytes]:
+    """Decompressed pieces of at most `piece_bytes`; checks CRC and length at the end."""
     from isal import isal_zlib
 
     where = f"{archive.path.name}: {member.name}"
     crc, length = 0, 0
     try:
-        for piece in _pieces(archive.path, member, where):
+        for piece in _pieces(archive.path, member, piece_bytes, where):
             crc = isal_zlib.crc32(piece, crc)
             length += len(piece)
             if length > member.bytes:
@@ -71,8 +73,8 @@ def _inflated(archive: Archive, member: Member) -> Iterator[bytes]:
         )
 
 
-def _pieces(path: Path, member: Member, where: str) -> Iterator[bytes]:
-    from isal import isal_zlib
+def _pieces(path: Path, member: Member, piece_bytes: int, where: str) -> Iterator[bytes]:
+    from isal import igzip_lib
 
     if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DamagedMember(
@@ -88,8 +90,12 @@ def _pieces(path: Path, member: Member, where: str) -> Iterator[bytes]:
         _, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(head)
         file.seek(name_bytes + extra_bytes, 1)
         left = member.compressed_bytes
-        inflater = isal_zlib.decompressobj(-15) if member.method == zipfile.ZIP_DEFLATED else None
-        while left:
+        inflater = (
+            igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
+            if member.method == zipfile.ZIP_DEFLATED
+            else None
+        )
+        while left and not (inflater and inflater.eof):
             chunk = file.read(min(_READ_BYTES, left))
             if not chunk:
                 raise DamagedMember(
@@ -99,11 +105,9 @@ def _pieces(path: Path, member: Member, where: str) -> Iterator[bytes]:
             if inflater is None:
                 yield chunk
                 continue
-            while chunk:
-                yield inflater.decompress(chunk, BLOCK_BYTES)
-                chunk = inflater.unconsumed_tail  # what the output limit left over
-        if inflater is not None and (rest := inflater.flush()):
-            yield rest
+            yield inflater.decompress(chunk, piece_bytes)
+            while not (inflater.eof or inflater.needs_input):  # the output limit left something over
+                yield inflater.decompress(b"", piece_bytes)
 
 
 def _aligned(pieces: Iterator[bytes], block_bytes: int, where: str) -> Iterator[bytes]:

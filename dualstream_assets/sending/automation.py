@@ -1,6 +1,5 @@
 """What sending runs by itself. What protects is on (cap at 07:20, drift, brakes); what sends is off outside the lab."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -195,23 +194,21 @@ def _waves_due(estate: Estate, job: Any, environment: str) -> dg.SensorDefinitio
         default_status=on,
         description="Asks every minute whether a wave is due; a run starts only then. Off until a person turns it on.",
     )
-    def wave_due(workplace: WorkplaceParam) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def wave_due(workplace: WorkplaceParam) -> list[dg.RunRequest] | dg.SkipReason:
         from dualstream_assets.sending.parts import NotReachableError, sender_of
         from dualstream_assets.sending.tick import is_due
 
-        said = []
+        requests, said = [], []
         for stream in estate.streams:
             try:
                 due, why_not = is_due(sender_of(workplace, stream))
             except NotReachableError as error:
                 due, why_not = False, str(error)
             if due:
-                yield dg.RunRequest(
-                    asset_selection=[dg.AssetKey(list(keys.of_stream(stream, "waves")))],
-                    tags={"dualstream/stream": stream},
-                )
+                waves = dg.AssetKey(list(keys.of_stream(stream, "waves")))
+                requests.append(dg.RunRequest(asset_selection=[waves], tags={"dualstream/stream": stream}))
             else:
                 said.append(f"{stream}: {why_not}")
-        yield dg.SkipReason("; ".join(said) or "every stream has a wave due")
+        return requests or dg.SkipReason("; ".join(said))
 
     return wave_due

@@ -6,6 +6,7 @@ twentieth unless the day or the list ends, both caps, the stream's share, a back
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -192,13 +193,19 @@ def _passed(passed_over: Counter[str]) -> str:
 
 @dataclass(frozen=True)
 class DomainLimits:
-    """What one domain may have in a day: 8 % of its people, at least 5, at most 100 (facts: operations section 6)."""
+    """What one domain may have in a day: 8 % of its people, at least 5, at most 100 (facts: operations section 6).
+
+    `unlimited`: consumer domains are whole countries of strangers, not one practice; caps and operators bound them.
+    """
 
     had_today: Counter[str] = field(default_factory=Counter)
     size_of: Counter[str] = field(default_factory=Counter)
+    unlimited: bool = False
 
     def left_today(self, domain: str) -> int:
         """How many people of the domain may still be mailed today."""
+        if self.unlimited:
+            return sys.maxsize
         share = int(self.size_of.get(domain, 0) * 0.08)
         return min(100, max(5, share)) - self.had_today.get(domain, 0)
 

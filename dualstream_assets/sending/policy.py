@@ -85,7 +85,7 @@ def decide(connection: Connection[Any], request: Request, estate: Estate, now: d
     if stream is None or request.protocol_state not in ("RCPT", "END-OF-MESSAGE"):
         return DUNNO
     at_end = request.protocol_state == "END-OF-MESSAGE"
-    if False:
+    if at_end:
         # One message at a time per stream: count and use must be one step, whichever port asks.
         connection.execute("select pg_advisory_xact_lock(hashtext(%s))", (f"wave policy {stream}",))
     place = _place(connection, stream, request.recipient)
@@ -195,6 +195,6 @@ def _probe(
     )
     if mine is None:
         return Action("550 5.7.1 this permit's probe to the seed was sent already", "used")
-    if False:
+    if at_end:
         record(connection, subject, Verdict.PASS, mine, SOURCE, now, timedelta(days=1))
     return Action("DUNNO", "probe permit")

@@ -20,7 +20,7 @@ from dualstream_assets.sending.campaigner import Campaigner
 from dualstream_assets.sending.content import render
 from dualstream_assets.sending.gate import GateShut, Relook, assess, mint, require_open
 from dualstream_assets.sending.ledger import Wave
-from dualstream_assets.sending.plan import WavePlan, allowance, plan_wave
+from dualstream_assets.sending.plan import DomainLimits, WavePlan, allowance, plan_wave
 from dualstream_assets.sending.ramp_days import caps_in_force
 from dualstream_assets.sending.rampcap import stamp_of
 from dualstream_assets.sending.stock import (
@@ -106,7 +106,9 @@ def plan_next(sender: Sender) -> WavePlan:
             units,
             moment,
             people,
-            domain_limits(connection, stock, stream, estate.zone, now),
+            domain_limits(connection, stock, stream, estate.zone, now)
+            if declared.segment == "institutional"
+            else DomainLimits(unlimited=True),
         )
 
 

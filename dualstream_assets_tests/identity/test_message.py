@@ -207,7 +207,7 @@ def test_the_newest_message_of_the_streams_pool_at_a_seed_is_taken(
 def test_without_a_message_the_score_is_unknown_with_the_cure(workplace: Workplace):
     verdict, said, score = probe_message_score(workplace, "healthcare", "test")
     assert (verdict, score) == (Verdict.UNKNOWN, None)
-    assert "send a probe" in said
+    assert "dualstream probe message healthcare" in said
     with workplace.database.transaction() as connection:
         row = newest(connection, "healthcare")[Subject("healthcare", "message", "message_score")]
     assert row.verdict is Verdict.UNKNOWN

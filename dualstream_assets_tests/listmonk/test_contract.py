@@ -143,7 +143,7 @@ class TestAccess:
 class TestSettings:
     def test_after_an_apply_the_plan_is_empty_and_nothing_is_written_again(self, bench: Bench) -> None:
         plan = read_plan(bench.client, bench.declared)
-        assert plan.diff == ""
+        assert plan.changed == ()
         before = bench.client.get("/logs")[0]
         assert not apply(bench.client, bench.declared, plan.hash).written
         assert bench.client.get("/logs")[0] == before

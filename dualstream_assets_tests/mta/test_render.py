@@ -180,7 +180,7 @@ def test_the_committed_copies_are_the_render(estate: Estate, files, tmp_path: Pa
     expected = {copy_name(place): text for place, text in files.items()}
     root = INFRA / "postfix"
     found = {str(p.relative_to(root)): p.read_text() for p in (root / "etc").rglob("*") if p.is_file()}
-    assert found == expected, "write them again: dualstream mta render"
+    assert found == expected, "write them again: mta.render.write_copies"
 
 
 def test_writing_copies_removes_what_is_no_longer_rendered(estate: Estate, tmp_path: Path):
@@ -196,4 +196,4 @@ def test_the_old_setup_script_is_a_door_to_plan_and_apply():
     script = INFRA / "postfix" / "hc_stream_setup.sh"
     assert script.stat().st_mode & stat.S_IXUSR
     assert "mta plan" in script.read_text()
-    assert "mta apply --plan" in script.read_text()
+    assert "mta apply --hash" in script.read_text()

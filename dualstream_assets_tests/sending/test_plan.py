@@ -184,6 +184,11 @@ def test_a_domain_has_eight_percent_of_its_people_a_day_and_at_least_five(stream
     assert len(planned(stream, people(50, domain="clinic.test"), big).people) == 2
 
 
+def test_a_consumer_domain_has_no_daily_limit_of_its_own(stream: Stream) -> None:
+    limits = DomainLimits(Counter({"mail.test": 500}), unlimited=True)
+    assert len(planned(stream, people(50, domain="mail.test"), limits).people) == 2
+
+
 def test_one_operator_gets_half_while_others_wait(stream: Stream) -> None:
     crowd = iter([*people(20, "google"), *people(20, "microsoft")])
     assert Counter(p.operator for p in planned(stream, crowd).people) == {"google": 3, "microsoft": 3}

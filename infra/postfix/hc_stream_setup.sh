@@ -13,4 +13,4 @@ export DUALSTREAM_ENV="${DUALSTREAM_ENV:-production}"
 if [ $# -eq 0 ]; then
     exec "$dualstream" mta plan
 fi
-exec "$dualstream" mta apply --plan "$1"
+exec "$dualstream" mta apply --hash "$1"

@@ -1,0 +1,99 @@
+"""Lines that a strict reader chokes on: repaired and counted, or rejected by number; the next row is never lost."""
+
+from pathlib import Path
+
+import pytest
+
+from dualstream_assets.estate.model import Limits
+from dualstream_assets.registry.archive import open_archive
+from dualstream_assets.registry.columns import ENDPOINT
+from dualstream_assets.registry.endpoints import EndpointCounts, read_endpoints
+from dualstream_assets_tests.registry.making import filed, line, release_zip, table
+
+FIRST, LAST = filed("1003000126", "first@clinic.example"), filed("1003000134", "last@clinic.example")
+
+
+def read(folder: Path, *between: dict[str, str] | str | bytes) -> tuple[list[str], EndpointCounts]:
+    data = table(ENDPOINT, [FIRST])
+    for row in between:
+        data += row if isinstance(row, bytes) else table(ENDPOINT, [row]).partition(b"\n")[2]
+    data += table(ENDPOINT, [LAST]).partition(b"\n")[2]
+    path = release_zip(folder, members={"endpoint_pfile": data})
+    frame, counts = read_endpoints(open_archive(path, Limits(zip_ratio=1000)))
+    return frame["address"].drop_nulls().to_list(), counts
+
+
+def test_stray_quotes_are_made_single_and_counted(tmp_path: Path) -> None:
+    row = filed("1003000142", "mid@clinic.example", description='call "front desk" first')
+    addresses, counts = read(tmp_path, row)
+    assert addresses == ["first@clinic.example", "mid@clinic.example", "last@clinic.example"]
+    assert (counts.lines.stray_quotes, counts.lines.rows) == (1, 3)
+
+
+@pytest.mark.parametrize("description", ['"', '""', '6" cast', '"quoted"', 'a "b" c "d"'])
+def test_no_form_of_stray_quote_loses_the_row_after_it(tmp_path: Path, description: str) -> None:
+    addresses, counts = read(tmp_path, filed("1003000142", "mid@clinic.example", description=description))
+    assert addresses == ["first@clinic.example", "mid@clinic.example", "last@clinic.example"]
+    assert not counts.lines.unreadable
+
+
+def test_a_line_break_inside_a_value_is_joined(tmp_path: Path) -> None:
+    addresses, counts = read(tmp_path, filed("1003000142", "mid@clinic.example", description="two\nlines"))
+    assert addresses == ["first@clinic.example", "mid@clinic.example", "last@clinic.example"]
+    assert counts.lines.line_breaks == 1
+
+
+def test_an_unquoted_line_is_read_when_its_columns_are_right(tmp_path: Path) -> None:
+    bare = ",".join(filed("1003000142", "mid@clinic.example").get(name, "") for name in ENDPOINT) + "\n"
+    addresses, counts = read(tmp_path, bare.encode())
+    assert "mid@clinic.example" in addresses
+    assert counts.lines.unquoted == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        line(["1003000142", "DIRECT", "", "lost@clinic.example"]),
+        line(["1003000142"] * 25),
+        "1003000142 DIRECT lost@clinic.example\n",
+        '"1003000142","DIRECT","","lost@clinic.example\n',
+    ],
+)
+def test_a_line_that_cannot_be_repaired_is_rejected_with_its_number(tmp_path: Path, broken: str) -> None:
+    addresses, counts = read(tmp_path, broken.encode())
+    assert addresses == ["first@clinic.example", "last@clinic.example"]
+    assert [u.line for u in counts.lines.unreadable] == [3]
+    assert counts.refusals["unreadable_line"] == 1
+
+
+def test_a_line_that_is_not_utf8_is_read_as_windows_1252_and_counted(tmp_path: Path) -> None:
+    latin = line(
+        filed("1003000142", "mid@clinic.example", description="Clínica").get(n, "") for n in ENDPOINT
+    )
+    plain = filed("1003000159", "utf@clinic.example", description="Peña")
+    addresses, counts = read(tmp_path, latin.encode("cp1252"), plain)
+    assert len(addresses) == 4
+    assert counts.lines.cp1252 == 1
+
+
+def test_values_with_commas_braces_and_apostrophes_stay_in_their_column(tmp_path: Path) -> None:
+    rows = [
+        filed("1003000142", f"mid{i}@clinic.example", description=d)
+        for i, d in enumerate(("a, b", "{}", "it's"))
+    ]
+    addresses, counts = read(tmp_path, *rows)
+    assert len(addresses) == 5
+    assert sum(counts.lines.repairs().values()) == 0
+
+
+def test_windows_line_ends_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    data = b"\xef\xbb\xbf" + table(ENDPOINT, [FIRST, LAST]).replace(b"\n", b"\r\n")
+    path = release_zip(tmp_path, members={"endpoint_pfile": data})
+    frame, _ = read_endpoints(open_archive(path, Limits(zip_ratio=1000)))
+    assert frame["address"].to_list() == ["first@clinic.example", "last@clinic.example"]
+
+
+def test_a_last_line_without_line_break_is_read(tmp_path: Path) -> None:
+    path = release_zip(tmp_path, members={"endpoint_pfile": table(ENDPOINT, [FIRST, LAST]).rstrip(b"\n")})
+    frame, _ = read_endpoints(open_archive(path, Limits(zip_ratio=1000)))
+    assert frame.height == 2
