@@ -74,12 +74,14 @@ def publish(
             _swap(beside, out, [*parts, MANIFEST])
             if before and before.release.get("fingerprint") != manifest.release.get("fingerprint"):
                 write_text_atomic(out / PREVIOUS, before.text())
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if full or "No space left on device" in str(error):  # polars says it in words only
             free = shutil.disk_usage(out).free
             raise DiskFull(
+                errno.ENOSPC,
                 f"no room for the audience: {free / 1e6:.0f} MB free in {out}; the old files are untouched."
-                " Free some space and run again"
+                " Free some space and run again",
             ) from error
         raise
     finally:

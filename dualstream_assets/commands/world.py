@@ -19,7 +19,7 @@ from dualstream_assets.settings import Settings
 @click.option("--seed", type=int, default=None, help="Another world: another seed.")
 def demo(folder: Path, seed: int | None) -> None:
     """Run the whole operation in a pretend internet over two virtual days, then write the report page."""
-    from dualstream_assets.lab.demo import run_demo
+    from dualstream_assets.demo.show import run_demo
 
     sys.exit(run_demo(folder, seed=seed))
 

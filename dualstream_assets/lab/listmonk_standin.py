@@ -77,9 +77,10 @@ class StandIn:
         Raises:
             RuntimeError: it is not started.
         """
-        if self._process is None:
-            raise RuntimeError(f"listmonk stand-in {self.name} is not started")
-        return self._process
+        process = self._process
+        if process is None:
+            raise RuntimeError(f"listmonk stand-in {self.name} does not run")
+        return process
 
     @property
     def url(self) -> str:

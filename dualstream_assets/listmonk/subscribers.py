@@ -125,9 +125,20 @@ def push_suppression(client: Client, addresses: Iterable[str], *, insert_unknown
         client.put("/subscribers/blocklist", {"ids": ids[start : start + CHUNK]})
     unknown = sorted(missing - {s.address for s in known}) if insert_unknown else []
     if unknown:
+        # A domain that this listmonk refuses to import has no subscriber there: nothing to blocklist, no row to count.
+        refused = client.get("/settings").get("privacy.domain_blocklist") or []
+        unknown = [address for address in unknown if not _refused(address, refused)]
+    if unknown:
         run_import(client, [CsvRow(address, "", {}) for address in unknown], mode="blocklist", lists=())
     _prove_blocklisted(client, missing, domains)
     return Pushed(len(ids), len(unknown))
+
+
+def _refused(address: str, domain_blocklist: Sequence[str]) -> bool:
+    """Whether listmonk would skip this address on import: its domain, or a wildcard over it, is on the blocklist."""
+    domain = address.rpartition("@")[2]
+    above = {f"*.{domain.split('.', n)[n]}" for n in range(1, domain.count(".") + 1)}
+    return bool(({domain} | above) & {entry.lower() for entry in domain_blocklist})
 
 
 def not_blocklisted(client: Client, addresses: Sequence[str]) -> int:

@@ -117,6 +117,9 @@ def mend(block: bytes, layout: Layout, first_line: int, counts: LineCounts) -> t
     while at < len(lines):
         line = _as_utf8(lines[at].removesuffix(b"\r"), counts)
         used = 1
+        if not line.strip():
+            at += 1
+            continue
         if _is_sound(line, layout):
             good.append(line)
         elif (fixed := _single_quoted(line, layout)) is not None:
@@ -220,14 +223,12 @@ def _single_quoted(line: bytes, layout: Layout) -> bytes | None:
 
 
 def _joined(lines: Sequence[bytes], at: int, layout: Layout) -> tuple[bytes, int] | None:
-    """A record broken over several lines, and how many; a sound line is never taken into it."""
+    """A record broken over several lines, and how many. A sound line is never taken in: it alone has all the quotes."""
     joined = lines[at].removesuffix(b"\r")
     for used in range(2, _JOIN_AT_MOST + 1):
         if at + used > len(lines) or joined.count(b'"') >= layout.quotes_per_line:
             return None
         following = lines[at + used - 1].removesuffix(b"\r")
-        if _is_sound(following, layout):
-            return None
         joined += b" " + following
         if _is_sound(joined, layout):
             return joined.decode("utf-8", errors="replace").encode(), used

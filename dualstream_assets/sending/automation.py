@@ -75,7 +75,8 @@ def _send_today(estate: Estate, environment: str) -> Any:
 def _lower_caps(estate: Estate, environment: str) -> dg.JobDefinition:
     @dg.op(name="lower_caps_op")
     def lower(context: dg.OpExecutionContext, workplace: WorkplaceParam) -> None:
-        from dualstream_assets.sending.parts import look_at_cap, lower_cap
+        from dualstream_assets.sending.caplook import look_at_cap
+        from dualstream_assets.sending.parts import lower_cap
 
         for stream in estate.streams:
             context.log.info(lower_cap(workplace, stream).headline)
@@ -153,7 +154,7 @@ def _drift(estate: Estate, job: Any) -> dg.SensorDefinition:
         description="Notices a cap that is wider than the ramp allows, or a changed stamp. It may only lower.",
     )
     def cap_drift(workplace: WorkplaceParam) -> dg.RunRequest | dg.SkipReason:
-        from dualstream_assets.sending.parts import drifted
+        from dualstream_assets.sending.caplook import drifted
 
         found = [stream for stream in estate.streams if drifted(workplace, stream)]
         if not found:

@@ -76,7 +76,7 @@ def _cap_is_ramp(stream: str) -> dg.AssetChecksDefinition:
         description="The stream's listmonk holds the belt of the ramp's cap, read back.",
     )
     def cap_is_ramp(workplace: WorkplaceParam) -> dg.AssetCheckResult:
-        from dualstream_assets.sending.parts import look_at_cap
+        from dualstream_assets.sending.caplook import look_at_cap
 
         found = look_at_cap(workplace, stream, CAPS_FOR)
         return dg.AssetCheckResult(passed=found.holds is True, description=found.said)
@@ -92,7 +92,7 @@ def _other_cap_untouched(stream: str) -> dg.AssetChecksDefinition:
         description="Setting this cap left every other stream's cap as it was.",
     )
     def other_cap_untouched(workplace: WorkplaceParam) -> dg.AssetCheckResult:
-        from dualstream_assets.sending.parts import look_at_other_caps
+        from dualstream_assets.sending.caplook import look_at_other_caps
 
         found = look_at_other_caps(workplace, stream, CAPS_FOR)
         return dg.AssetCheckResult(passed=found.holds is True, description=found.said)

@@ -5,26 +5,22 @@ The only place of this room that knows how a listmonk, the mail log and the reso
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dualstream_assets.listmonk import applying, campaigns, subscribers
 from dualstream_assets.listmonk.applying import Window
 from dualstream_assets.listmonk.campaigns import Prepared, Status
 from dualstream_assets.listmonk.client import Client
-from dualstream_assets.listmonk.errors import Invalid, ListmonkError
-from dualstream_assets.sending.capcheck import CapFinding, cap_is_ramp, other_cap_untouched
+from dualstream_assets.listmonk.errors import Invalid
 from dualstream_assets.sending.engagement import Counted
-from dualstream_assets.sending.ramp_days import caps_in_force
-from dualstream_assets.sending.rampcap import OURS, CapSet, lower_on_drift, set_rampcap, stamp_of, wider
+from dualstream_assets.sending.rampcap import CapSet, lower_on_drift, set_rampcap
 from dualstream_assets.sending.rampcap_entry import KnownCap, cap_file, remember
 from dualstream_assets.sending.tick import LOCK, TickResult, run_tick
 from dualstream_assets.sending.waves import Sender
-from dualstream_assets.store.evidence import Subject, probing
 
 if TYPE_CHECKING:
     from dualstream_assets.clock import Clock
@@ -191,13 +187,16 @@ def tick(workplace: Workplace, stream: str, *, act: bool = True) -> TickResult:
 
 
 def read_mail_log(workplace: Workplace) -> ReadSummary | None:
-    """Read what is new in the mail log; None where there is no log to read here."""
+    """Read what is new in the mail log and write the evidence `log_complete`; None where there is no log here."""
+    from dualstream_assets.maillog.complete import look_at_log
     from dualstream_assets.maillog.outcomes import read_log
 
     path = workplace.endpoints.maillog
     if path is None:
         return None
-    return read_log(workplace.database, workplace.estate, path, workplace.clock)
+    read = read_log(workplace.database, workplace.estate, path, workplace.clock)
+    look_at_log(workplace.database, workplace.clock, workplace.estate, "sending: before a wave")
+    return read
 
 
 def set_cap(workplace: Workplace, stream: str, *, act: bool = True) -> CapSet:
@@ -252,53 +251,3 @@ def only_one(workplace: Workplace) -> Iterator[None]:
     """Hold the lock that ticks hold: evidence written by one must not shut the gate of another."""
     with workplace.database.advisory_lock(LOCK):
         yield
-
-
-def drifted(workplace: Workplace, stream: str) -> bool:
-    """Whether a cap of ours is wider than the ramp allows, looked at now; a listmonk that cannot be asked is none."""
-    declared = workplace.estate.streams[stream]
-    if (
-        declared.ramp.cap_writer != OURS
-        or not declared.listmonk.managed
-        or stream not in instances(workplace)
-    ):
-        return False
-    try:
-        found = lower_cap(workplace, stream, act=False)
-    except ListmonkError:
-        return False
-    return found.before is None or wider(found.before, found.wanted)
-
-
-def look_at_cap(workplace: Workplace, stream: str, valid_for: timedelta) -> CapFinding:
-    """Write the evidence `cap_is_ramp` of a stream."""
-    estate, now = workplace.estate, workplace.clock.now()
-    subject = Subject(stream, "rampcap", "cap_is_ramp")
-    source = f"{stream}/rampcap:cap_is_ramp"
-    with probing(workplace.database, workplace.clock, [subject], source=source, valid_for=valid_for) as probe:
-        stamp = stamp_of(estate, stream, workplace.endpoints.stamps, now)
-        with workplace.database.transaction() as connection:
-            caps = caps_in_force(connection, estate, stream, stamp, now)
-        found = _asked(lambda: cap_is_ramp(estate, stream, caps, instances(workplace).get(stream)))
-        probe.found_that(subject, found.holds, found.said)
-    return found
-
-
-def look_at_other_caps(workplace: Workplace, stream: str, valid_for: timedelta) -> CapFinding:
-    """Write the evidence `other_cap_untouched` of a stream."""
-    subject = Subject(stream, "rampcap", "other_cap_untouched")
-    source = f"{stream}/rampcap:other_cap_untouched"
-    with probing(workplace.database, workplace.clock, [subject], source=source, valid_for=valid_for) as probe:
-        with workplace.database.transaction() as connection:
-            found = _asked(
-                lambda: other_cap_untouched(connection, workplace.estate, stream, instances(workplace))
-            )
-        probe.found_that(subject, found.holds, found.said)
-    return found
-
-
-def _asked(look: Callable[[], CapFinding]) -> CapFinding:
-    try:
-        return look()
-    except ListmonkError as error:
-        return CapFinding(None, str(error))

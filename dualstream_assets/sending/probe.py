@@ -73,7 +73,7 @@ def send_probe(workplace: Workplace, stream: str) -> int:
     """
     estate, now, endpoints = workplace.estate, workplace.clock.now(), workplace.endpoints
     with workplace.database.transaction() as connection:
-        mint(
+        permit_id = mint(
             connection,
             estate,
             stream,
@@ -87,7 +87,7 @@ def send_probe(workplace: Workplace, stream: str) -> int:
     ports = [declared] if declared else [e.port for e in estate.pool(stream) if e.port]
     sent = 0
     for number, seed in enumerate(estate.seeds):
-        port = ports[number % len(ports)]
+        port = ports[(permit_id + number) % len(ports)]  # seeds may be fewer than ports: begin at another each time
         message = probe_message(estate, stream, seed, now)
         try:
             with smtplib.SMTP(endpoints.submission_host, endpoints.submission[port], timeout=20) as smtp:

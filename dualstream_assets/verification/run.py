@@ -6,6 +6,7 @@ a run killed at any moment has lost nothing that was answered, and asks again on
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,16 +16,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dualstream_assets.estate import Estate
-from dualstream_assets.receivers.operators import CONSUMER_OPERATORS
-from dualstream_assets.receivers.replies import Ruling, RulingKind
-from dualstream_assets.verification.candidates import Candidate, unsendable
+from dualstream_assets.receivers.replies import Ruling
+from dualstream_assets.verification.candidates import Candidate
 from dualstream_assets.verification.dialogue import Answer, identity_of, timeouts_of
+from dualstream_assets.verification.due import due_now, without_asking
 from dualstream_assets.verification.engine import Engine
 from dualstream_assets.verification.journal import Run, append
 from dualstream_assets.verification.mx import AsksMx, MailDomain, load_domains, resolve_domains
 from dualstream_assets.verification.targets import ProbeRefused, Reach, probe_ip_fault, reach_of
 from dualstream_assets.verification.verdicts import (
-    Mailbox,
     derive,
     load_mailboxes,
     policy_of,
@@ -35,14 +35,7 @@ if TYPE_CHECKING:
     from dualstream_assets.clock import Clock
     from dualstream_assets.store.database import Database
 
-BY_DNS = {
-    "null_mx": Ruling(RulingKind.UNDELIVERABLE, "null_mx"),
-    "nxdomain": Ruling(RulingKind.UNDELIVERABLE, "nxdomain"),
-    "nodata": Ruling(RulingKind.UNDELIVERABLE, "nodata"),
-    "misconfigured": Ruling(RulingKind.RISKY, "mx_misconfigured"),
-    "unknown": Ruling(RulingKind.RETRY, "dns_unknown"),
-}
-CONSUMER = Ruling(RulingKind.RISKY, "consumer_operator")
+LOCK_TRIES, LOCK_PAUSE_S = 20, 0.05
 
 
 @dataclass
@@ -166,12 +159,18 @@ class _Verification:
     def _free_ones(self, domains: Mapping[str, MailDomain]) -> dict[str, MailDomain]:
         """Hold the lock of each shard for the run; shards that another run is at are left to it."""
         for shard in sorted({row.shard for row in domains.values()} - self.locked - set(self.summary.busy)):
-            lock = self.database.advisory_lock(f"verification {shard}", wait=False)
-            if self.held.enter_context(lock):
-                self.locked.add(shard)
-            else:
-                self.summary.busy.append(shard)
+            (self.locked.add if self._take(shard) else self.summary.busy.append)(shard)
         return {domain: row for domain, row in domains.items() if row.shard in self.locked}
+
+    def _take(self, shard: str) -> bool:
+        """The server lets go of a lock a little after the connection that held it closed, so a refusal is not final."""
+        for _ in range(LOCK_TRIES):
+            with ExitStack() as attempt:
+                if attempt.enter_context(self.database.advisory_lock(f"verification {shard}", wait=False)):
+                    self.held.push(attempt.pop_all())
+                    return True
+            time.sleep(LOCK_PAUSE_S)
+        return False
 
     def _due(
         self, targets: Sequence[Candidate], domains: Mapping[str, MailDomain]
@@ -209,7 +208,7 @@ class _Verification:
             row = domains.get(candidate.domain)
             if row is None:
                 continue
-            ruling = _without_asking(candidate, row)
+            ruling = without_asking(candidate, row)
             if ruling is None:
                 to_ask.append(candidate)
             else:
@@ -252,41 +251,3 @@ class _Verification:
             self.summary.due += box is None or box.due_at(valid) <= now
         self.summary.next_visit = next_at
         return self.summary
-
-
-def _without_asking(candidate: Candidate, row: MailDomain) -> Ruling | None:
-    """The ruling of an address whose host is not contacted; None if it has to be asked."""
-    broken = unsendable(candidate.address)
-    if broken:
-        return Ruling(RulingKind.RISKY, broken)
-    if row.operator in CONSUMER_OPERATORS:
-        return CONSUMER
-    if row.ruling != "ok":
-        return BY_DNS[row.ruling]
-    return None if row.usable_hosts() else Ruling(RulingKind.RETRY, "no_address_of_any_host")
-
-
-def due_now(
-    targets: Iterable[Candidate],
-    mailboxes: Mapping[str, Mailbox],
-    domains: Mapping[str, MailDomain],
-    resting: Mapping[str, datetime],
-    now: datetime,
-    valid: timedelta,
-) -> tuple[list[Candidate], datetime | None]:
-    """(who is to be asked now, when the next one after that is); lanes that rest are asked when they wake."""
-    due: list[Candidate] = []
-    next_at: datetime | None = None
-    for candidate in targets:
-        row = domains.get(candidate.domain)
-        if row is None:
-            continue
-        box = mailboxes.get(candidate.address)
-        at = box.due_at(valid) if box else now
-        if row.contacted:
-            at = max(at, resting.get(row.operator, at))
-        if at <= now:
-            due.append(candidate)
-        else:
-            next_at = at if next_at is None else min(next_at, at)
-    return due, next_at

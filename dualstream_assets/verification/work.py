@@ -9,8 +9,9 @@ from functools import cache
 
 from dualstream_assets.outside.dns import Resolver
 from dualstream_assets.verification.candidates import read_candidates
+from dualstream_assets.verification.due import due_now
 from dualstream_assets.verification.mx import load_domains, resolve_domains
-from dualstream_assets.verification.run import Summary, due_now, run_verification
+from dualstream_assets.verification.run import Summary, run_verification
 from dualstream_assets.verification.targets import reach_of
 from dualstream_assets.verification.verdicts import counts, load_mailboxes, policy_of, resting_lanes
 from dualstream_assets.workplace import Workplace

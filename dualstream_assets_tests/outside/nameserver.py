@@ -101,9 +101,8 @@ def serving(tiny: TinyDns) -> Iterator[TinyDns]:
             if response:
                 self.request.sendall(struct.pack("!H", len(response)) + response)
 
-    udp = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Udp)
+    udp, tcp = _bound(Udp, Tcp)
     tiny.port = udp.server_address[1]
-    tcp = socketserver.ThreadingTCPServer(("127.0.0.1", tiny.port), Tcp)
     threads = [
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         for server in (udp, tcp)
@@ -118,3 +117,16 @@ def serving(tiny: TinyDns) -> Iterator[TinyDns]:
             server.server_close()
         for thread in threads:
             thread.join()
+
+
+def _bound(
+    udp_handler: type[socketserver.BaseRequestHandler], tcp_handler: type[socketserver.BaseRequestHandler]
+) -> tuple[socketserver.UDPServer, socketserver.TCPServer]:
+    """Both protocols on one port: a port that is free for one may be taken for the other."""
+    for _ in range(50):
+        udp = socketserver.ThreadingUDPServer(("127.0.0.1", 0), udp_handler)
+        try:
+            return udp, socketserver.ThreadingTCPServer(("127.0.0.1", udp.server_address[1]), tcp_handler)
+        except OSError:
+            udp.server_close()
+    raise OSError("no port of 127.0.0.1 is free for both UDP and TCP")

@@ -97,3 +97,9 @@ def test_a_last_line_without_line_break_is_read(tmp_path: Path) -> None:
     path = release_zip(tmp_path, members={"endpoint_pfile": table(ENDPOINT, [FIRST, LAST]).rstrip(b"\n")})
     frame, _ = read_endpoints(open_archive(path, Limits(zip_ratio=1000)))
     assert frame.height == 2
+
+
+def test_an_empty_line_is_no_row_and_no_fault(tmp_path: Path) -> None:
+    addresses, counts = read(tmp_path, b"\n")
+    assert addresses == ["first@clinic.example", "last@clinic.example"]
+    assert not counts.lines.unreadable

@@ -9,8 +9,11 @@ import pytest
 
 from dualstream_assets.clock import FixedClock
 from dualstream_assets.estate import Estate
+from dualstream_assets.listmonk.campaigns import Prepared
+from dualstream_assets.sending import ledger
+from dualstream_assets.sending.content import render
 from dualstream_assets.sending.tick import TickResult, run_tick
-from dualstream_assets.sending.waves import Sender
+from dualstream_assets.sending.waves import Sender, plan_next
 from dualstream_assets.store.database import Database
 from dualstream_assets_tests.sending import fakes
 
@@ -62,3 +65,15 @@ def desk(database: Database, clock: FixedClock, lab_estate: Estate, tmp_path: Pa
     sender = fakes.sender_for(database, clock, lab_estate, tmp_path, listmonk)
     mta = fakes.FakeMta(database, clock)
     return Desk(database, clock, lab_estate, tmp_path, listmonk, other, mta, sender, people)
+
+
+def reserved(desk: Desk) -> tuple[ledger.Wave, Prepared]:
+    """A wave that was reserved and prepared, and no more."""
+    with desk.database.transaction() as connection:
+        wave = ledger.reserve(connection, plan_next(desk.sender))
+    with desk.database.transaction() as connection:
+        people = ledger.addresses_of(connection, wave.id)
+    prepared = desk.listmonk.prepare(wave, people, render(desk.estate, "healthcare"))
+    with desk.database.transaction() as connection:
+        ledger.note_prepared(connection, wave.id, prepared)
+        return ledger.wave_of(connection, wave.id), prepared

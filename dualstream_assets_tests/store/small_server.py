@@ -14,15 +14,16 @@ def main() -> None:
     if manner == "unborn":
         raise OSError("the port 53 is taken")
 
-    def note(word: str) -> None:
-        with (folder / "notes").open("a") as file:
+    def note(word: str, name: str = "notes") -> None:
+        with (folder / name).open("a") as file:
             file.write(f"{word}\n")
+
+    note("came", "arrivals")
 
     def start() -> None:
         if manner == "failing":
             raise RuntimeError("no room on the disk:\n  free some")
-        if manner == "hanging":
-            time.sleep(60)
+        time.sleep({"hanging": 60, "slow": 0.5}.get(manner, 0))
         note("start")
 
     def alive() -> bool:

@@ -60,11 +60,12 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_rest(tmp_path: Path) 
 def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text_atomic(path, "old")
-    with atomic(path) as part:
-        part.write_text("new")
-        assert path.read_text() == "old"
-        assert part.parent == path.parent
-    assert path.read_text() == "new"
+    with path.open() as reader:
+        with atomic(path) as part:
+            part.write_text("new")
+            assert path.read_text() == "old"
+        assert path.read_text() == "new"
+        assert reader.read() == "old", "who has it open reads on in the old one"
 
 
 def test_parquet_comes_back_as_written(tmp_path: Path) -> None:

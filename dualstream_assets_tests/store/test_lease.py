@@ -75,6 +75,7 @@ def test_ten_racing_starters_share_one_server(folder: Path) -> None:
         child.communicate("\n")
     assert said == ["at your service"] * 10
     assert during == ["start"]
+    assert (folder / "arrivals").read_text().split() == ["came"], "and nobody else tried"
 
 
 def test_the_server_stops_after_its_last_user(folder: Path) -> None:
@@ -117,7 +118,7 @@ def test_after_a_killed_supervisor_the_next_use_starts_another(folder: Path) -> 
 def test_the_ready_file_of_a_dead_owner_is_not_believed(folder: Path) -> None:
     folder.mkdir()
     (folder / "ready").write_text("of last year")
-    assert shared(folder).ready == "at your service"
+    assert shared(folder, "slow").ready == "at your service"
 
 
 def test_a_server_found_dead_is_started_again(folder: Path) -> None:

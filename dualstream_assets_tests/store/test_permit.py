@@ -174,8 +174,11 @@ def test_an_expired_permit_is_refused(
 
 
 def test_a_clock_set_back_before_the_minting_is_refused(
-    database: Database, clock: FixedClock, wave_id: int, permit_id: int
+    database: Database, clock: FixedClock, wave_id: int
 ) -> None:
+    evidence = see(database, clock, FCRDNS)
+    clock.sleep(60)
+    permit_id = mint(database, clock, wave_id, [evidence])
     clock.at -= timedelta(seconds=1)
     with pytest.raises(PermitRefused, match=r"minted later than now: was the clock set back"):
         use(database, clock, permit_id, wave_id)

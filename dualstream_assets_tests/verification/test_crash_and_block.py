@@ -175,11 +175,6 @@ def test_blocked_mailboxes_are_no_strike_and_come_back(verifier: Verifier) -> No
     verifier.smtpd.hosts["127.42.1.1"].rcpt = unknown_unless("x@a.test")
     verifier.clock.sleep(2 * 3600)
     verifier.verify("x@a.test")
-    print(
-        verifier.journal(
-            "id, probe_kind, address, stage, reply_code, reply_text, rule, ruling, observed_at, attempt"
-        )
-    )
     assert verifier.verdicts() == {"x@a.test": "deliverable"}
     assert [row[0] for row in verifier.journal("attempt")] == [1, 1, 1]
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualstream_assets.lab.demo_day import Day
-from dualstream_assets.lab.demo_faults import (
+from dualstream_assets.demo.day import Day
+from dualstream_assets.demo.faults import (
     HOT,
     DemoFailed,
     break_fcrdns,
@@ -24,6 +24,7 @@ from dualstream_assets.lab.demo_faults import (
     mend_fcrdns,
     run_child,
 )
+from dualstream_assets.demo.runs import RunFailed, materialise
 from dualstream_assets.lab.dev import dagster_home
 from dualstream_assets.settings import Settings
 
@@ -57,8 +58,8 @@ def run_demo(folder: Path, seed: int | None = None) -> int:
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     try:
         return _run(folder, console)
-    except DemoFailed as error:
-        console.print(f"[red]{error}[/]")
+    except (DemoFailed, RunFailed) as error:
+        console.print(str(error), style="red", markup=False)
         return 1
 
 
@@ -104,7 +105,7 @@ def _run(folder: Path, console: Console) -> int:
     with _step(
         console, steps, "the chain: registry, audience, verification, listmonk, identity, Postfix, gate"
     ):
-        _materialise_all()
+        materialise("*")
 
     truckers = [trucker.email for trucker in world.truckers]
     days, red = [], {}
@@ -114,7 +115,8 @@ def _run(folder: Path, console: Console) -> int:
             _sleep_until_next_morning(day)
         with _step(console, steps, f"day {number}: caps at 07:20, a tick every six minutes"):
             day.set_caps()
-            _recheck(workplace)
+            if number > 1:
+                _recheck(workplace)
             special = (
                 {1: lambda: _see_red(workplace, red), 4: lambda: _kill(workplace, red)} if number == 1 else {}
             )
@@ -123,7 +125,7 @@ def _run(folder: Path, console: Console) -> int:
             _cap_reached(days[-1].last_reason.get(HOT, ""), red)
     with _step(console, steps, "the log read to its end, five proofs, the report page"):
         _finish(workplace, clock)
-        _materialise("group:proofs,operations/board,group:maillog")
+        materialise("group:proofs", "group:maillog", "group:operations")
         found = collect(workplace)
         page = write_report(workplace, folder / "report.html", found)
     result = summary(workplace, found) | {
@@ -149,34 +151,8 @@ def _step(console: Console, steps: dict[str, Any], what: str) -> Iterator[None]:
     console.print(f"    done in {time.monotonic() - began:.1f} s", style="dim")
 
 
-def _materialise(selection: str) -> None:
-    """Materialise a selection in this process, recorded in the instance so that the UI shows it."""
-    import logging
-
-    import dagster as dg
-
-    from dualstream_assets.definitions import defs
-
-    logging.getLogger("dagster").setLevel(logging.ERROR)
-    job = defs.get_implicit_global_asset_job_def()
-    chosen = dg.AssetSelection.from_string(selection).resolve(defs.get_repository_def().asset_graph)
-    with dg.DagsterInstance.get() as instance:
-        done = job.execute_in_process(instance=instance, asset_selection=list(chosen), raise_on_error=False)
-    if not done.success:
-        failed = [
-            str(event.step_failure_data.error.message).strip().splitlines()[-1]
-            for event in done.all_events
-            if event.is_step_failure and event.step_failure_data.error
-        ]
-        raise DemoFailed(f"dagster asset materialize --select '{selection}' failed: {'; '.join(failed[:3])}")
-
-
-def _materialise_all() -> None:
-    _materialise("*")
-
-
 def _recheck(workplace: Workplace) -> None:
-    """The hourly checks, which the daemon would run: identity, Postfix, listmonk, opt-outs."""
+    """What the daemon's schedules would have looked at meanwhile: identity, Postfix, listmonk, opt-outs."""
     streams = workplace.estate.streams
     per_stream = ("identity", "listmonk", "subscribers", "rampcap", "campaign", "gate")
     wanted = [f"{s}/{n}" for s in streams for n in per_stream]
@@ -190,7 +166,7 @@ def _recheck(workplace: Workplace) -> None:
     )
     scores = [f"{s}/message_score" for s in streams]
     fresh = ("verification/verified_institutional",)
-    _materialise(" or ".join(f'key:"{key}"' for key in (*wanted, *shared, *scores, *fresh)))
+    materialise(*(f'key:"{key}"' for key in (*wanted, *shared, *scores, *fresh)))
 
 
 def _see_red(workplace: Workplace, red: dict[str, str]) -> None:
@@ -212,11 +188,7 @@ def _see_red(workplace: Workplace, red: dict[str, str]) -> None:
             red[f"fcrdns broken, {name}"] = f"exit {code}: {line[line.index('healthcare: gate') :].strip()}"
     finally:
         mend_fcrdns(workplace)
-    _recheck_identity()
-
-
-def _recheck_identity() -> None:
-    _materialise(f'key:"{HOT}/identity"')
+    materialise(f'key:"{HOT}/identity"')
 
 
 def _kill(workplace: Workplace, red: dict[str, str]) -> None:
@@ -237,7 +209,7 @@ def _sleep_until_next_morning(day: Day) -> None:
 
 def _finish(workplace: Workplace, clock: Any) -> None:
     """Let deferred mail be retried, read the log to its end, settle the waves."""
-    from dualstream_assets.lab.demo_day import settle_mail
+    from dualstream_assets.demo.day import settle_mail
     from dualstream_assets.sending.parts import tick
 
     for _ in range(4):

@@ -1,0 +1,208 @@
+"""Where a domain or address belongs, rule by rule; names of people and practices are made up, operators' are real."""
+
+import csv
+from importlib import resources
+
+import pytest
+
+from dualstream_assets.audience.classify import RULES, Classifier, classify_address, classify_domain
+from dualstream_assets.audience.tables import packaged_tables
+from dualstream_assets.estate.model import Audience
+
+FALSE_FRIENDS = (
+    "anewdirectionforcounseling.com",
+    "avicennadirectcare.com",
+    "cleardirectionnj.com",
+    "directcarefh.com",
+    "directcarellc.net",
+    "directdoserx.com",
+    "directionsforliving.org",
+    "directmms.com",
+    "edirectservices.com",
+    "higherdirections.com",
+    "medicaldirectcare.com",
+    "mobilecaredirect.com",
+    "mydirectpt.com",
+    "newdirectionsaba.com",
+    "phlebotomydirect.com",
+    "surgerydirect.net",
+    "valleydirectprimarycare.com",
+    "hispanicfamilyservicesny.org",
+    "mathispt.com",
+    "whisperingoakslodge.com",
+    "securedds.com",
+    "secure.pkdkids.com",
+    "secure.dysondds.com",
+)
+"""Practices that a rule on substrings would take for Direct, hisp or secure mail."""
+
+
+@pytest.mark.parametrize(
+    ("domain", "segment", "rule"),
+    [
+        ("direct.clinic.example", "direct", "direct-label"),
+        ("ewd.direct.hospital.example", "direct", "direct-label"),
+        ("16718.direct.athenahealth.com", "direct", "direct-label"),
+        ("Direct.Exchange.Example", "direct", "direct-label"),
+        ("ehrdirect.clinic.example", "direct", "direct-label"),
+        ("hisp.clinic.example", "direct", "direct-label"),
+        ("clinic.medicity.net", "direct", "direct-suffix"),
+        ("clinic.updox.com", "direct", "direct-suffix"),
+        ("CLINIC.ALLSCRIPTSDIRECT.NET", "direct", "direct-suffix"),
+        ("clinic.eclinicaldirectplus.com", "direct", "direct-suffix"),
+        ("directaddress.net", "direct", "direct-suffix"),
+        ("clinic.compulinkdirect.com", "direct", "direct-suffix"),
+        ("updox.com", "review", "review-vendor"),
+        ("athenahealth.com", "review", "review-vendor"),
+        ("clinic.compulink.com", "review", "review-domain"),
+        ("therapysecure.com", "review", "review-domain"),
+        ("direct.com", "review", "review-direct-shape"),
+        ("notmedicity.net", "institutional", "institutional"),
+        ("clinic.direct", "institutional", "institutional"),
+        ("va.gov", "dropped", "giant"),
+        ("med.va.gov", "dropped", "giant"),
+        ("mail.mil", "dropped", "giant"),
+        ("store.walgreens.com", "dropped", "giant"),
+        ("nova.gov", "institutional", "institutional"),
+        ("gmail.com", "consumer", "consumer-domain"),
+        ("GMAIL.COM.", "consumer", "consumer-domain"),
+        ("currently.com", "consumer", "consumer-domain"),
+        ("coqui.net", "consumer", "consumer-domain"),
+        ("prtc.net", "consumer", "consumer-domain"),
+        ("doctor.com", "consumer", "consumer-domain"),
+        ("registerednurses.com", "consumer", "consumer-domain"),
+        ("directbox.com", "consumer", "consumer-domain"),
+        ("chartermi.net", "consumer", "consumer-domain"),
+        ("frontier.com", "consumer", "consumer-domain"),
+        ("cfl.rr.com", "consumer", "consumer-suffix"),
+        ("anything.new.rr.com", "consumer", "consumer-suffix"),
+        ("notrr.com", "institutional", "institutional"),
+        ("yahoo.ca", "consumer", "consumer-family"),
+        ("yahoo.co.uk", "consumer", "consumer-family"),
+        ("hotmail.com.mx", "consumer", "consumer-family"),
+        ("live.fr", "consumer", "consumer-family"),
+        ("yahoo.clinic.example", "institutional", "institutional"),
+        ("live.nih.gov", "institutional", "institutional"),
+        ("outlook.health", "institutional", "institutional"),
+        ("gmail.clinic.example", "institutional", "institutional"),
+        ("gamil.com", "dropped", "misspelt-consumer"),
+        ("yaho.com", "dropped", "misspelt-consumer"),
+        ("clinic.con", "dropped", "misspelt-tld"),
+        ("praxis.de", "dropped", "foreign-tld"),
+        ("clinic.co.uk", "dropped", "foreign-tld"),
+        ("clinic.pr", "institutional", "institutional"),
+        ("wc.k12.ia.us", "institutional", "institutional"),
+        ("clinic.md", "institutional", "institutional"),
+        ("clinic.onmicrosoft.com", "institutional", "institutional"),
+        ("hospital.edu", "institutional", "institutional"),
+    ],
+)
+def test_a_domain_is_ruled(domain: str, segment: str, rule: str) -> None:
+    ruling = classify_domain(domain)
+    assert (ruling.segment, ruling.rule) == (segment, rule)
+    assert ruling.evidence
+
+
+@pytest.mark.parametrize("domain", FALSE_FRIENDS)
+def test_a_practice_whose_name_contains_direct_stays_a_practice(domain: str) -> None:
+    assert classify_address(f"office@{domain}", endpoint_type="DIRECT").segment == "institutional"
+
+
+@pytest.mark.parametrize(
+    ("address", "description", "segment", "rule"),
+    [
+        ("kmorgan28953@mobilecaredirect.example", "", "review", "review-direct-shape"),
+        ("office@mobilecaredirect.example", "Direct Address", "review", "review-direct-shape"),
+        ("office@mobilecaredirect.example", "redirected mail", "institutional", "institutional"),
+        ("office@mobilecaredirect.example", "", "institutional", "institutional"),
+        ("kmorgan28953@clinic.example", "Direct Address", "institutional", "institutional"),
+        ("direct@clinic.example", "", "review", "review-direct-local-part"),
+        ("HD30DirectMessaging@health.example", "", "review", "review-direct-local-part"),
+        ("director@clinic.example", "", "institutional", "institutional"),
+        ("office@direct.clinic.example", "", "direct", "direct-label"),
+        ("direct@gmail.com", "", "consumer", "consumer-domain"),
+    ],
+)
+def test_the_shape_of_an_address_goes_to_review_and_is_never_guessed(
+    address: str, description: str, segment: str, rule: str
+) -> None:
+    ruling = classify_address(address, description=description)
+    assert (ruling.segment, ruling.rule) == (segment, rule)
+
+
+@pytest.mark.parametrize("kind", [None, "DIRECT", "CONNECT", "FHIR"])
+def test_the_endpoint_type_changes_no_ruling(kind: str | None) -> None:
+    assert classify_address("office@clinic.example", endpoint_type=kind).segment == "institutional"
+    assert classify_address("office@direct.clinic.example", endpoint_type=kind).segment == "direct"
+
+
+def test_role_accounts_are_flagged_and_keep_their_segment() -> None:
+    assert classify_address("Info@clinic.example").role_account
+    assert classify_address("info@clinic.example").segment == "institutional"
+    assert not classify_address("jane.doe@clinic.example").role_account
+
+
+@pytest.mark.parametrize("text", ["", "clinic.example", "@clinic.example", "office@"])
+def test_what_is_no_address_is_an_error_of_the_caller(text: str) -> None:
+    with pytest.raises(ValueError, match="left side"):
+        classify_address(text)
+
+
+def test_the_estate_adds_and_removes_entries() -> None:
+    added = Audience(
+        consumer_domains=("Cable.Example",),
+        not_consumer_domains=("doctor.com",),
+        dropped_domains=("chain.example",),
+        direct_suffixes=("network.example",),
+    )
+    classifier = Classifier(packaged_tables().with_estate(added))
+    ruled = {d: classifier.classify_domain(d).segment for d in ("cable.example", "doctor.com")}
+    assert ruled == {"cable.example": "consumer", "doctor.com": "institutional"}
+    assert classifier.classify_domain("shop.chain.example").rule == "giant"
+    assert classifier.classify_domain("clinic.network.example").rule == "direct-suffix"
+    assert classifier.tables.version != packaged_tables().version
+
+
+def test_even_an_estates_entry_never_makes_a_school_or_the_military_consumer() -> None:
+    added = Audience(consumer_domains=("hospital.edu", "wc.k12.ia.us", "army.mil"))
+    classifier = Classifier(packaged_tables().with_estate(added))
+    for domain in added.consumer_domains:
+        assert classifier.classify_domain(domain).segment == "institutional"
+
+
+def test_every_rule_that_fires_is_explained() -> None:
+    fired = {
+        classify_domain(d).rule
+        for d in (
+            "direct.a.example",
+            "a.updox.com",
+            "updox.com",
+            "therapysecure.com",
+            "va.gov",
+            "a.con",
+            "yaho.com",
+        )
+    } | {
+        classify_domain(d).rule
+        for d in ("gmail.com", "a.rr.com", "yahoo.ca", "a.de", "a.example", "direct.com")
+    }
+    fired.add(classify_address("direct@a.example").rule)
+    assert fired == set(RULES)
+
+
+def test_the_shipped_tables_hold_lower_case_domain_names_with_a_source_and_no_person() -> None:
+    folder = resources.files("dualstream_assets.audience") / "data"
+    for file in folder.iterdir():
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        rows = list(csv.DictReader(lines))
+        first = next(iter(rows[0]))
+        keys = [row["pattern" if "pattern" in row else first] for row in rows]
+        assert len(keys) == len(set(keys)), file.name
+        assert all(key == key.lower().strip() and "@" not in key for key in keys), file.name
+        assert all(all(value for value in row.values()) for row in rows), file.name
+
+
+def test_no_shipped_consumer_domain_is_a_school_the_government_direct_or_foreign() -> None:
+    classifier = Classifier(packaged_tables())
+    wrong = [d for d in classifier.tables.consumer if classifier.classify_domain(d).segment != "consumer"]
+    assert wrong == []
