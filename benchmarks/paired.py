@@ -1,4 +1,4 @@
-"""Two whole commands in turn, A B A B …: medians, and the ratio pair by pair so that a drifting machine matters less."""
+"""Two whole commands in turn, A B A B …: medians, and the ratio pair by pair, so that drift matters less."""
 
 from __future__ import annotations
 

@@ -63,8 +63,9 @@ class _Lazy(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            error.message += f" Did you mean {close[0]!r}?" if close else ""
-            raise
+            raise click.UsageError(
+                error.message + (f" Did you mean {close[0]!r}?" if close else ""), ctx
+            ) from None
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

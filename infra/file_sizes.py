@@ -6,13 +6,15 @@ from pathlib import Path
 
 LIMIT = 400
 
-listed = subprocess.run(  # noqa: S603
-    ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],  # noqa: S607
+listed = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
     capture_output=True,
     text=True,
     check=True,
 ).stdout.split()
-lines = {name: len(Path(name).read_text(encoding="utf-8").splitlines()) for name in listed if Path(name).exists()}
+lines = {
+    name: len(Path(name).read_text(encoding="utf-8").splitlines()) for name in listed if Path(name).exists()
+}
 too_long = {name: count for name, count in lines.items() if count > LIMIT}
 for name, count in sorted(too_long.items()):
     print(f"{name}: {count} lines, over {LIMIT}: two ideas in one file?")  # noqa: T201

@@ -79,7 +79,7 @@ class Classifier:
             or self._review(name)
             or self._consumer(name)
             or self._foreign(name)
-            or Ruling("institutional", "institutional", f"{name}: no other rule fired")
+            or Ruling("institutional", "institutional", "no other rule fired")
         )
 
     def classify_address(

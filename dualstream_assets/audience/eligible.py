@@ -74,10 +74,21 @@ BLOCKS: dict[str, str] = {
     "foreign-practice": "the practice address is outside the United States and its territories",
 }
 """Reasons that keep a provider out, in the order they are looked at."""
+_SHOWN = (
+    "npi",
+    "entity_type",
+    "first_name",
+    "last_name",
+    "credential",
+    "organization",
+    "taxonomy_code",
+    "state",
+    "phone",
+)
 
 
 def eligibility(providers: pl.DataFrame, npis: pl.Series, lists: ListTables, today: date) -> pl.DataFrame:
-    """One row for each NPI: the providers' columns, `block` and `block_evidence` (null where it may be written to),
+    """One row for each NPI: the providers' columns that a row shows, `block` and `block_evidence` (null where it may be written to),
     `opted_out`, and `name_flag` (a LEIE row without NPI has the same name and state: a person looks).
     """
     import polars as pl
@@ -120,6 +131,7 @@ def eligibility(providers: pl.DataFrame, npis: pl.Series, lists: ListTables, tod
             _named(lists.exclusions), on=["last_name", "first_name", "state"], how="left", nulls_equal=False
         )
         .with_columns(pl.col("name_flag").fill_null(value=False))
+        .select(*_SHOWN, "block", "block_evidence", "opted_out", "name_flag")
         .sort("npi")
     )
 

@@ -12,7 +12,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -33,12 +34,12 @@ FILES: Mapping[str, str] = {
     "rejects": keys.REJECTS_CSV,
 }
 """Segment (and rejects) -> file name."""
+_TALLIED = ("rule", "revalidation_status", "role_account")
 
 
 def publish(
     out: Path,
-    parts: Mapping[str, pl.DataFrame],
-    columns: Sequence[str],
+    parts: Mapping[str, Iterable[pl.DataFrame]],
     *,
     release: Mapping[str, Any],
     lists: Mapping[str, Mapping[str, Any] | None],
@@ -48,7 +49,7 @@ def publish(
     repairs: Mapping[str, Any],
     plan: Mapping[str, float],
 ) -> Manifest:
-    """Write the parts (file name -> text rows) and the manifest into `out`.
+    """Write the parts (keys of `FILES` -> slices of text rows, at least one each) and the manifest into `out`.
 
     Raises:
         DiskFull: no room; the old files are untouched.
@@ -56,7 +57,10 @@ def publish(
     out.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
     try:
-        facts = {name: _write(part.select(columns), beside / name) for name, part in parts.items()}
+        facts: dict[str, FileFacts] = {}
+        tallies: dict[str, dict[str, Counter[str]]] = {}
+        for part, name in FILES.items():
+            facts[name], tallies[part] = _write(parts[part], beside / name)
         manifest = Manifest(
             files=facts,
             release=dict(release),
@@ -64,14 +68,14 @@ def publish(
             today=today.isoformat(),
             order=str(order),
             tables=tables_version,
-            counts=_counts(parts),
+            counts=_counts(facts, tallies),
             repairs=repairs,
             plan=plan,
         )
         (beside / MANIFEST).write_text(manifest.text(), encoding="utf-8", newline="")
         with _alone(out):
             before = read_manifest(out)
-            _swap(beside, out, [*parts, MANIFEST])
+            _swap(beside, out, [*FILES.values(), MANIFEST])
             if before and before.release.get("fingerprint") != manifest.release.get("fingerprint"):
                 write_text_atomic(out / PREVIOUS, before.text())
     except Exception as error:
@@ -104,26 +108,35 @@ def unfit(folder: Path) -> list[str]:
     return found
 
 
-def _write(part: pl.DataFrame, path: Path) -> FileFacts:
-    part.write_csv(path, quote_style="always", line_terminator="\n")
-    with path.open("rb") as file:
+def _write(slices: Iterable[pl.DataFrame], path: Path) -> tuple[FileFacts, dict[str, Counter[str]]]:
+    """Write one file; also counts the values of the columns that the manifest shows."""
+    rows = 0
+    tallies: dict[str, Counter[str]] = {column: Counter() for column in _TALLIED}
+    with path.open("wb") as file:
+        for number, part in enumerate(slices):
+            part.write_csv(file, include_header=number == 0, quote_style="always", line_terminator="\n")
+            rows += part.height
+            for column, tally in tallies.items():
+                counted = part.group_by(column).len()
+                tally.update(dict(zip(counted[column].to_list(), counted["len"].to_list(), strict=True)))
+        file.flush()
         os.fsync(file.fileno())
-    return FileFacts(rows=part.height, bytes=path.stat().st_size, sha256=sha256_of(path))
+    return FileFacts(rows=rows, bytes=path.stat().st_size, sha256=sha256_of(path)), tallies
 
 
-def _counts(parts: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    def tally(name: str, column: str) -> dict[str, int]:
-        counted = parts[FILES[name]].group_by(column).len().sort(column)
-        return dict(zip(counted[column].to_list(), counted["len"].to_list(), strict=True))
-
-    segments = {name: parts[file].height for name, file in FILES.items()}
+def _counts(
+    facts: Mapping[str, FileFacts], tallies: Mapping[str, Mapping[str, Counter[str]]]
+) -> dict[str, Any]:
+    segments = {part: facts[name].rows for part, name in FILES.items()}
     return {
         "candidates": sum(segments.values()),
         "segments": segments,
-        "rules": {name: tally(name, "rule") for name in FILES if name != "rejects"},
-        "rejects": tally("rejects", "rule"),
-        "revalidation": {name: tally(name, "revalidation_status") for name in ("institutional", "consumer")},
-        "role_accounts": {name: tally(name, "role_account").get("Y", 0) for name in FILES},
+        "rules": {part: dict(tallies[part]["rule"]) for part in FILES if part != "rejects"},
+        "rejects": dict(tallies["rejects"]["rule"]),
+        "revalidation": {
+            part: dict(tallies[part]["revalidation_status"]) for part in ("institutional", "consumer")
+        },
+        "role_accounts": {part: tallies[part]["role_account"]["Y"] for part in FILES},
     }
 
 

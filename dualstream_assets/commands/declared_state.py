@@ -89,11 +89,9 @@ def listmonk() -> None:
 def listmonk_plan(stream: str) -> None:
     """Show the diff and its hash; secrets are never shown."""
     from dualstream_assets.entry import open_workplace
-    from dualstream_assets.listmonk.rooms import settings_plan
+    from dualstream_assets.listmonk.room import hold_settings
 
-    found = settings_plan(open_workplace(), stream)
-    click.echo(found.diff() or "as declared, nothing to change")
-    click.echo(f"\nhash {found.plan_hash}")
+    _show(hold_settings(open_workplace(), stream, act=False).found.plan)
 
 
 @listmonk.command("apply")
@@ -102,9 +100,14 @@ def listmonk_plan(stream: str) -> None:
 def listmonk_apply(stream: str, plan_hash: str) -> None:
     """Apply the plan that was read; waits for the restart and reads back."""
     from dualstream_assets.entry import open_workplace
-    from dualstream_assets.listmonk.rooms import apply_settings
+    from dualstream_assets.listmonk.room import hold_settings
+    from dualstream_assets.outside.plan import PlanChanged
 
-    click.echo(apply_settings(open_workplace(), stream, plan_hash))
+    workplace = open_workplace()
+    if hold_settings(workplace, stream, act=False).found.plan.plan_hash != plan_hash:
+        raise PlanChanged(f"the plan changed since you read it. Next: dualstream listmonk plan {stream}")
+    held = hold_settings(workplace, stream, act=True)
+    click.echo("applied and read back" if held.written else held.why_not or "as declared, nothing to change")
 
 
 @click.group()

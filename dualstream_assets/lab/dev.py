@@ -46,6 +46,11 @@ def run_dev(settings: Settings, port: int) -> int:
         sys.executable, "-m", "dagster", "dev", "-m", "dualstream_assets.definitions",
         "-h", "127.0.0.1", "-p", str(port),
     ]  # fmt: skip
+    for stopping in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # both may be ignored where a shell put us in the background
+        signal.signal(stopping, signal.default_int_handler)
     child = subprocess.Popen(
         command,
         env=dagster_environment(settings),

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from dualstream_assets.estate import Estate
 from dualstream_assets.proofs.cap import allowed_caps, load_of
@@ -79,7 +79,7 @@ def _repeats(connection: Connection[Any], arrivals: Sequence[Arrival]) -> int:
     return sum(1 for count in seen.values() if count > 1)
 
 
-def _count(connection: Connection[Any], query: str) -> int:
+def _count(connection: Connection[Any], query: LiteralString) -> int:
     row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
 

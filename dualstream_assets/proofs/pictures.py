@@ -97,10 +97,9 @@ def operators(rows: Sequence[tuple[str, int, int, int]]) -> str:
         shown = list(rows[:10])[::-1]
         names = [name for name, *_ in shown]
         left = [0] * len(shown)
-        for index, (label, colour) in enumerate(
-            (("delivered", "#0b7285"), ("waiting", "#e0a800"), ("failed", "#c92a2a")), start=1
-        ):
-            values = [row[index] for row in shown]
+        counts = list(zip(*(row[1:] for row in shown), strict=True))
+        parts = (("delivered", "#0b7285"), ("waiting", "#e0a800"), ("failed", "#c92a2a"))
+        for (label, colour), values in zip(parts, counts, strict=True):
             axes.barh(names, values, left=left, color=colour, label=label)
             left = [a + b for a, b in zip(left, values, strict=True)]
         axes.set_xlabel("messages")

@@ -58,7 +58,8 @@ def _database(workplace: Workplace, wanted: str) -> list[str]:
                 f"wave         {wave} ({stream}, {campaign}): {state}, {at.astimezone(zone):%Y-%m-%d %H:%M}"
             )
         for at, transport, status, code, text, tls in connection.execute(
-            "select at, transport, status, enhanced_code, reply_text, tls from delivery where recipient = %s order by at",
+            "select at, transport, status, enhanced_code, reply_text, tls from delivery where recipient = %s"
+            " order by at",
             (wanted,),
         ):
             when = f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"

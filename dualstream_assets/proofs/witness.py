@@ -99,7 +99,12 @@ def arrivals_in_log(connection: Connection[Any], estate: Estate) -> list[Arrival
     ).fetchall()
     return [
         Arrival(
-            at, address_of.get(transport, transport), recipient, str(uuid) if uuid else None, sender or "", op
+            at,
+            address_of.get(str(transport), str(transport)),
+            recipient,
+            str(uuid) if uuid else None,
+            sender or "",
+            op,
         )
         for at, transport, recipient, uuid, sender, op in rows
     ]

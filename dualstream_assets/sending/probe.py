@@ -87,7 +87,9 @@ def send_probe(workplace: Workplace, stream: str) -> int:
     ports = [declared] if declared else [e.port for e in estate.pool(stream) if e.port]
     sent = 0
     for number, seed in enumerate(estate.seeds):
-        port = ports[(permit_id + number) % len(ports)]  # seeds may be fewer than ports: begin at another each time
+        port = ports[
+            (permit_id + number) % len(ports)
+        ]  # seeds may be fewer than ports: begin at another each time
         message = probe_message(estate, stream, seed, now)
         try:
             with smtplib.SMTP(endpoints.submission_host, endpoints.submission[port], timeout=20) as smtp:

@@ -12,7 +12,7 @@ from dualstream_assets.verification.candidates import read_candidates
 from dualstream_assets.verification.due import due_now
 from dualstream_assets.verification.mx import load_domains, resolve_domains
 from dualstream_assets.verification.run import Summary, run_verification
-from dualstream_assets.verification.targets import reach_of
+from dualstream_assets.verification.targets import ProbeRefused, reach_of
 from dualstream_assets.verification.verdicts import counts, load_mailboxes, policy_of, resting_lanes
 from dualstream_assets.workplace import Workplace
 
@@ -74,8 +74,10 @@ def verify(workplace: Workplace, patience: timedelta, shard: str | None) -> Summ
 
     Raises:
         CandidatesMissing: the institutional file was not built yet.
-        ProbeRefused: the probe address is missing or not apart from the sending ones.
+        ProbeRefused: the probe address is missing or not apart from the sending ones, or this is `dev`.
     """
+    if workplace.environment == "dev":
+        raise ProbeRefused("DUALSTREAM_ENV=dev asks nobody: verify in the lab, or in production")
     return run_verification(
         workplace.database,
         workplace.clock,

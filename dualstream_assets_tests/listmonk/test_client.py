@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
 import pytest
 
 from dualstream_assets.listmonk.client import Client
@@ -52,3 +56,37 @@ def test_an_answer_without_a_version_is_no_listmonk(bench: Bench, monkeypatch: p
     monkeypatch.setattr(client, "config", lambda: {})
     with pytest.raises(Faulty, match="no version"):
         _ = client.version
+
+
+def test_a_netrc_file_does_not_replace_the_token(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert Client(bench.client.url, bench.client.user, bench.client._token).config()["version"]
+
+
+def test_a_cookie_that_is_offered_is_never_sent_back() -> None:
+    seen: list[str | None] = []
+
+    class Offering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Cookie"))
+            self.send_response(200)
+            self.send_header("Set-Cookie", "session=abc; Path=/")
+            self.end_headers()
+            self.wfile.write(b'{"data": {"version": "v6.2.0"}}')
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    offering = ThreadingHTTPServer(("127.0.0.1", 0), Offering)
+    threading.Thread(target=offering.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    client = Client(f"http://127.0.0.1:{offering.server_address[1]}", "dualstream", "t")
+    client.config()
+    client.config()
+    offering.shutdown()
+    offering.server_close()
+    assert seen == [None, None]

@@ -26,6 +26,7 @@ from dualstream_assets.listmonk.errors import (
     ImportNotVerified,
     Invalid,
     MembersNotListed,
+    NotAsDeclared,
     PlanChanged,
     Unreachable,
     WaveMismatch,
@@ -69,6 +70,16 @@ def boot_line(bench: Bench) -> str | None:
         return str(bench.client.get("/logs")[0])
     except Unreachable:
         return None
+
+
+def post_bounce(bench: Bench, address: str, kind: str) -> None:
+    answer = requests.post(
+        f"{bench.client.url}/webhooks/bounce",
+        json={"email": address, "source": "maillog", "type": kind, "meta": {"code": "5.1.1"}},
+        headers={"Authorization": f"token {bench.client.user}:{bench.client._token}"},
+        timeout=5,
+    )
+    assert answer.json() == {"data": True}
 
 
 def known(bench: Bench, count: int, list_id: int | None = None) -> list[str]:
@@ -352,6 +363,14 @@ class TestOptOuts:
         assert (again.blocklisted, again.inserted) == (0, 0)
         assert {o.reason for o in pull_optouts(bench.client) if o.address == stranger} == {"blocklisted"}
 
+    def test_a_soft_bounce_is_no_opt_out_and_a_complaint_outranks_a_hard_one(self, bench: Bench) -> None:
+        people = known(bench, 2)
+        post_bounce(bench, people[0], "soft")
+        post_bounce(bench, people[1], "complaint")
+        until(lambda: [s.status for s in find(bench.client, people[1:])] == ["blocklisted"])
+        found = {o.address: o.reason for o in pull_optouts(bench.client) if o.address in people}
+        assert found == {people[1]: "complaint"}
+
     def test_a_suppressed_domain_takes_everybody_there_and_below(self, bench: Bench) -> None:
         mark = bench.people(1)[0].partition("@")[0].replace(".", "")
         rows = [
@@ -364,16 +383,18 @@ class TestOptOuts:
 
     def test_a_hard_bounce_blocklists_and_is_pulled_as_one(self, bench: Bench) -> None:
         people = known(bench, 1)
-        answer = requests.post(
-            f"{bench.client.url}/webhooks/bounce",
-            json={"email": people[0], "source": "maillog", "type": "hard", "meta": {"code": "5.1.1"}},
-            headers={"Authorization": f"token {bench.client.user}:{bench.client._token}"},
-            timeout=5,
-        )
-        assert answer.json() == {"data": True}
+        post_bounce(bench, people[0], "hard")
         until(lambda: [s.status for s in find(bench.client, people)] == ["blocklisted"])
         found = [o for o in pull_optouts(bench.client) if o.address == people[0]]
         assert [(o.reason, o.source) for o in found] == [("hard_bounce", "listmonk:bounces:maillog")]
+
+    def test_a_push_that_did_not_take_is_an_error(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        people = known(bench, 1)
+        monkeypatch.setattr(bench.client, "put", lambda path, body: True)
+        with pytest.raises(NotAsDeclared, match="1 suppressed people are still not blocklisted"):
+            push_suppression(bench.client, people)
 
     def test_bad_sql_is_400_when_read_and_500_when_written(self, bench: Bench) -> None:
         with pytest.raises(Invalid):
@@ -454,6 +475,16 @@ class TestWaves:
         campaigns.resume(bench.client, made.campaign_id)
         assert ended(bench, made.campaign_id).sent == 2
         assert {r.recipient for r in bench.sink.to(set(people))} == set(people[1:])
+
+    def test_a_bounce_before_the_fetch_is_enough(self, bench: Bench) -> None:
+        """It blocklists the person and leaves their rows as they are: the status alone keeps the mail off."""
+        _, people, made = prepared(bench, 2)
+        post_bounce(bench, people[0], "hard")
+        until(lambda: [s.status for s in find(bench.client, people[:1])] == ["blocklisted"])
+        assert row_status(bench, people[0], made.list_id) == "unconfirmed"
+        campaigns.resume(bench.client, made.campaign_id)
+        assert ended(bench, made.campaign_id).sent == 1
+        assert {r.recipient for r in bench.sink.to(set(people))} == {people[1]}
 
     def test_a_campaign_of_nobody_finishes_with_zero(self, bench: Bench) -> None:
         _, people, made = prepared(bench, 1)

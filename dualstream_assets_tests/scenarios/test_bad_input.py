@@ -262,5 +262,7 @@ def test_an_old_python_is_refused_in_one_line(tmp_path):
         words, env=environment(tmp_path, PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
-    assert done.stderr.strip().splitlines()[-1].startswith("dualstream needs Python 3.11 or newer, this is 3.")
+    assert (
+        done.stderr.strip().splitlines()[-1].startswith("dualstream needs Python 3.11 or newer, this is 3.")
+    )
     assert "Traceback" not in done.stderr

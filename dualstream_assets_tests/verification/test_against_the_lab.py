@@ -70,7 +70,7 @@ def verified(
     """One patient run over the lab's own DNS and mail hosts."""
     dns = LabDns(whole_zone(world, estate, "v=DKIM1; p="), folder)
     hosts = MxHosts(world, clock, estate.organisation.domain, folder)
-    nameserver, port = ("127.0.0.1", dns.start()), hosts.start()
+    nameserver, port = dns.start(), hosts.start()
     try:
         resolver = Resolver((nameserver,), cache_size=1000)
         return run_verification(database, clock, estate, resolver, port, targets, timedelta(minutes=15))

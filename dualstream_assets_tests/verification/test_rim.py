@@ -18,6 +18,7 @@ from dualstream_assets.verification import work
 from dualstream_assets.verification.assets import assets
 from dualstream_assets.verification.automation import automation
 from dualstream_assets.verification.checks import checks
+from dualstream_assets.verification.targets import ProbeRefused
 from dualstream_assets.workplace import Endpoints, Workplace
 from dualstream_assets_tests.verification.conftest import Verifier
 from dualstream_assets_tests.verification.smtpd import Host, unknown_unless
@@ -145,6 +146,12 @@ def test_in_production_the_job_asks_but_never_a_loopback_address(rim: Rim) -> No
     assert len(rim.verifier.resolver.asked) == 3
     assert not rim.verifier.smtpd.connections
     assert rim.verifier.rules()["live@a.test"] == "target_refused"
+
+
+def test_in_dev_nobody_is_asked_even_on_request(rim: Rim) -> None:
+    settings = replace(rim.workplace.settings, environment="dev")
+    with pytest.raises(ProbeRefused, match="dev asks nobody"):
+        work.verify(replace(rim.workplace, settings=settings), timedelta(0), None)
 
 
 def test_a_probe_address_that_sends_stops_everything_and_says_so(rim: Rim) -> None:
