@@ -88,8 +88,10 @@ _SHOWN = (
 
 
 def eligibility(providers: pl.DataFrame, npis: pl.Series, lists: ListTables, today: date) -> pl.DataFrame:
-    """One row for each NPI: the providers' columns that a row shows, `block` and `block_evidence` (null where it may be written to),
-    `opted_out`, and `name_flag` (a LEIE row without NPI has the same name and state: a person looks).
+    """One row for each NPI: what a row of a file shows of it, and whether it may be written to.
+
+    `block` and `block_evidence` are null where it may; `opted_out` lowers the rank; `name_flag` says that a LEIE row
+    without NPI has the same name and state (a person looks).
     """
     import polars as pl
 

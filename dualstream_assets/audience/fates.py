@@ -38,8 +38,8 @@ def decide(
         people: per NPI, columns `block`, `block_evidence`, `opted_out` and those of `rank.revalidation_of`.
 
     Returns:
-        Columns `id`, `file` (a segment or `rejects`), `why` and `why_evidence` (of a reject), `rank` (from 1, per file; null
-        in rejects), `npis` and `npi_count` (eligible NPIs of the address; in rejects its own).
+        Columns `id`, `file` (a segment or `rejects`), `why` and `why_evidence` (of a reject), `rank` (from 1, per file;
+        null in rejects), `npis` and `npi_count` (eligible NPIs of the address; in rejects its own).
 
     Raises:
         ConservationError: the parts do not add up to the candidates.
@@ -141,7 +141,8 @@ def _conserved(candidates: pl.DataFrame, fates: pl.DataFrame, winners: pl.DataFr
     different = fates["id"].n_unique()
     if not candidates.height == fates.height == different:
         raise ConservationError(
-            f"{candidates.height:,} candidates in, {fates.height:,} rows out, {different:,} of them different: not published"
+            f"{candidates.height:,} candidates in, {fates.height:,} rows out, {different:,} of them different:"
+            " not published"
         )
     if winners["address"].n_unique() != winners.height:
         raise ConservationError("an address has two rows: not published")

@@ -20,42 +20,39 @@ def count_rules(candidates: pl.DataFrame, classifier: Classifier) -> Mapping[str
 def rulings(candidates: pl.DataFrame, classifier: Classifier) -> pl.DataFrame:
     """One row per distinct address: `address`, `domain`, `segment`, `rule`, `evidence`, `role_account`.
 
-    Domains are ruled once each. Only addresses that say "direct" need a second look, with every description they were
-    filed under: if one row gives reason to review, the address is reviewed.
+    Domains are ruled once each. Only institutional addresses that say "direct" need a second look, with every
+    description they were filed under: if one row gives reason to review, the address is reviewed.
     """
     import polars as pl
 
     filed = candidates.filter(pl.col("address").is_not_null()).select("address", "description")
     addresses = filed.select(pl.col("address").unique()).with_columns(
-        pl.col("address").str.split("@").list.get(1).alias("domain")
+        pl.col("address").str.extract(r"@(.+)$").alias("domain")
     )
-    names = addresses["domain"].unique().to_list()
-    ruled = [(name, classifier.classify_domain(name)) for name in names]
-    schema = ["domain", "segment", "rule", "evidence"]
+    ruled = [(name, classifier.classify_domain(name)) for name in addresses["domain"].unique().to_list()]
+    fields = ["segment", "rule", "evidence"]
     by_domain = pl.DataFrame(
         [(name, r.segment, r.rule, r.evidence) for name, r in ruled],
-        schema=dict.fromkeys(schema, pl.String),
+        schema=dict.fromkeys(["domain", *fields], pl.String),
         orient="row",
     )
-    looked = filed.filter(pl.col("address").str.contains("direct", literal=True)).unique()
+    addresses = addresses.join(by_domain, on="domain", how="left")
+    doubtful = addresses.filter(
+        pl.col("address").str.contains("direct", literal=True) & (pl.col("segment") == "institutional")
+    )
     closer: dict[str, tuple[str, str, str]] = {}
-    for address, description in looked.iter_rows():
+    for address, description in filed.join(doubtful, on="address", how="semi").unique().iter_rows():
         r = classifier.classify_address(address, description=description)
         if r.segment == "review":
             closer[address] = (r.segment, r.rule, r.evidence)
     reviewed = pl.DataFrame(
         [(address, *found) for address, found in sorted(closer.items())],
-        schema=dict.fromkeys(["address", "segment", "rule", "evidence"], pl.String),
+        schema=dict.fromkeys(["address", *fields], pl.String),
         orient="row",
     )
-    roles = pl.col("address").str.split("@").list.get(0).is_in(list(classifier.tables.roles))
-    return (
-        addresses.join(by_domain, on="domain", how="left")
-        .join(reviewed, on="address", how="left", suffix="_closer")
-        .select(
-            "address",
-            "domain",
-            *(pl.coalesce(f"{name}_closer", name).alias(name) for name in schema[1:]),
-            roles.alias("role_account"),
-        )
+    return addresses.join(reviewed, on="address", how="left", suffix="_closer").select(
+        "address",
+        "domain",
+        *(pl.coalesce(f"{name}_closer", name).alias(name) for name in fields),
+        pl.col("address").str.extract(r"^(.+)@").is_in(list(classifier.tables.roles)).alias("role_account"),
     )

@@ -1,8 +1,7 @@
 """The split: every candidate of a release lands in exactly one of five files, with the rule that put it there.
 
 A candidate is one address in one endpoint row (or a text with an `@` that is no address, or a line that could not be
-read). Who lands where is decided on narrow columns (`fates`); the wide rows are made and written slice by slice, so that
-memory follows the number of candidates, not their text.
+read). Who lands where is decided on narrow columns (`fates`); the wide rows are made and written slice by slice.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("product_key", "key of the product link"),
 )
 """(name, meaning) of the columns of all five files, in this order, all text."""
-SLICE_ROWS = 50_000
+SLICE_ROWS = 20_000
 _FREE_TEXT = frozenset({"first_name", "last_name", "credential", "organization", "evidence", "endpoint_type"})
 
 

@@ -108,16 +108,19 @@ def settle_mail(workplace: Workplace, patience_s: float = 5.0) -> None:
     """Read the log until it has said something of every released member, or `patience_s` real seconds passed."""
     import time as real
 
+    from dualstream_assets.maillog.outcomes import read_log
     from dualstream_assets.sending.parts import read_mail_log
 
+    path = workplace.endpoints.maillog
     deadline = real.monotonic() + patience_s
-    while True:
-        read_mail_log(workplace)
+    while path is not None:
+        read_log(workplace.database, workplace.estate, path, workplace.clock)
         with workplace.database.transaction() as connection:
             row = connection.execute(
                 "select count(*) from wave_member m join wave w on w.id = m.wave_id"
                 " where w.state = 'released' and m.state in ('released', 'queued')"
             ).fetchone()
         if not row or not row[0] or real.monotonic() > deadline:
-            return
+            break
         real.sleep(0.03)
+    read_mail_log(workplace)  # and writes the evidence that the log is complete

@@ -243,5 +243,7 @@ def _run_all(connection: Connection[Any], sql: str, rows: list[dict[str, Any]]) 
 
 
 def _among(domain: str, domains: set[str]) -> bool:
-    """Whether a list of domains names this one: by itself, or by a `*` in place of its first label."""
-    return domain in domains or (domain.count(".") > 1 and f"*.{domain.partition('.')[2]}" in domains)
+    """Whether a list of domains names this one: by itself, or by `*` for its first label (which bars the rest too)."""
+    if domain in domains or f"*.{domain}" in domains:
+        return True
+    return domain.count(".") > 1 and f"*.{domain.partition('.')[2]}" in domains

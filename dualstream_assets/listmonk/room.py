@@ -201,9 +201,8 @@ def look_at_optouts(workplace: Workplace, stream: str, source: str) -> Evidence:
     def look(client: Client) -> tuple[bool, str]:
         with workplace.database.transaction() as connection:
             every = [_as_pushed(one.kind, one.value) for one in all_suppressed(connection)]
-        blocklisted = counts(
-            client
-        ).blocklisted  # asked even where nobody is suppressed: silence is no evidence
+        # Asked even where nobody is suppressed: silence is no evidence.
+        blocklisted = counts(client).blocklisted
         open_there = not_blocklisted(client, every)
         if open_there:
             return False, f"{open_there} suppressed people could be mailed: they are not blocklisted"

@@ -135,10 +135,15 @@ def push_suppression(client: Client, addresses: Iterable[str], *, insert_unknown
 
 
 def _refused(address: str, domain_blocklist: Sequence[str]) -> bool:
-    """Whether listmonk would skip this address on import: its domain, or a wildcard over it, is on the blocklist."""
+    """Whether listmonk would skip this address on import.
+
+    An entry `*.x.example` bars x.example and what is one label below it, no deeper (internal/subimporter,
+    checkInList and makeDomainMap).
+    """
     domain = address.rpartition("@")[2]
-    above = {f"*.{domain.split('.', n)[n]}" for n in range(1, domain.count(".") + 1)}
-    return bool(({domain} | above) & {entry.lower() for entry in domain_blocklist})
+    names = {domain, f"*.{domain.partition('.')[2]}"} if domain.count(".") > 1 else {domain}
+    entries = {entry.lower() for entry in domain_blocklist}
+    return not names.isdisjoint(entries | {entry.removeprefix("*.") for entry in entries})
 
 
 def not_blocklisted(client: Client, addresses: Sequence[str]) -> int:

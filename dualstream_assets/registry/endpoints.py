@@ -33,6 +33,8 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("affiliation", "string", "Affiliation Legal Business Name, where Affiliation is Y"),
 )
 UNREADABLE = "unreadable_line"
+ENDPOINT_BLOCK_BYTES = 4 << 20
+"""Smaller than npidata's: every row is looked at, so what a block needs while it is worked on is a multiple of it."""
 
 
 @dataclass
@@ -66,10 +68,10 @@ def read_endpoints(archive: Archive) -> tuple[pl.DataFrame, EndpointCounts]:
     import polars as pl
 
     counts = EndpointCounts()
-    frames = [
-        _candidates(block, counts)
-        for block in row_blocks(archive, ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, counts.lines)
-    ]
+    blocks = row_blocks(
+        archive, ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, counts.lines, block_bytes=ENDPOINT_BLOCK_BYTES
+    )
+    frames = [_candidates(block, counts) for block in blocks]
     if counts.lines.unreadable:
         frames.append(
             _frame(

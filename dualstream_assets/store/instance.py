@@ -6,6 +6,8 @@ none is named, and gets dagster-postgres' own storage for the database `dagster`
 configuration, so it is in no argument list and on no page.
 """
 
+from typing import Any
+
 import click
 from dagster._config.config_schema import UserConfigSchema
 from dagster._core.storage.base_storage import DagsterStorage
@@ -15,6 +17,7 @@ from dualstream_assets.settings import Settings, SettingsError
 from dualstream_assets.store.postgres import DatabaseUnreachable, ServerFailed, server_url
 
 DAGSTER_DATABASE = "dagster"
+STATEMENT_TIMEOUT_MS = 300_000
 
 
 class StorageUnavailable(click.ClickException):
@@ -51,7 +54,14 @@ class SharedPostgresStorage(DagsterStorage, ConfigurableClass):
             _revive_before_connecting(settings, url)
         # dagster-postgres speaks psycopg2; a plain scheme would mean psycopg 3 from SQLAlchemy 2.1 on.
         scheme = url.replace("postgresql://", "postgresql+psycopg2://", 1)
-        return DagsterPostgresStorage(postgres_url=scheme, should_autocreate_tables=True, inst_data=inst_data)
+        storage = DagsterPostgresStorage(
+            postgres_url=scheme, should_autocreate_tables=True, inst_data=inst_data
+        )
+        for part in (storage.event_log_storage, storage.run_storage, storage.schedule_storage):
+            # Dagster opens a connection for every statement (3,000 in the demo, a third of a run's time) unless told,
+            # as its web server tells it, to keep one.
+            part.optimize_for_webserver(STATEMENT_TIMEOUT_MS, pool_recycle=3600, max_overflow=20)
+        return storage
 
 
 _revived: set[str] = set()
@@ -62,13 +72,23 @@ def _revive_before_connecting(settings: Settings, url: str) -> None:
 
     Dagster makes its engines itself, so this listens to all of them and minds its own socket only.
     """
-    from sqlalchemy import event
+    from sqlalchemy import event, exc
     from sqlalchemy.engine import Engine
+    from sqlalchemy.pool import Pool
 
     def see_to_it(_dialect: object, _record: object, _words: object, parameters: dict[str, str]) -> None:
         if parameters.get("host", "") in url and parameters.get("host", "").startswith("/"):
             server_url(settings, DAGSTER_DATABASE)
 
+    def alive(connection: Any, _record: object, _proxy: object) -> None:
+        """A kept connection may be of a server that was restarted: the pool then makes another (SQLAlchemy's recipe)."""
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("select 1")
+        except connection.OperationalError:
+            raise exc.DisconnectionError from None
+
     if url not in _revived:
         _revived.add(url)
         event.listen(Engine, "do_connect", see_to_it)
+        event.listen(Pool, "checkout", alive)

@@ -25,6 +25,7 @@ from dualstream_assets.verification.journal import Run, append
 from dualstream_assets.verification.mx import AsksMx, MailDomain, load_domains, resolve_domains
 from dualstream_assets.verification.targets import ProbeRefused, Reach, probe_ip_fault, reach_of
 from dualstream_assets.verification.verdicts import (
+    Mailbox,
     derive,
     load_mailboxes,
     policy_of,
@@ -121,6 +122,8 @@ class _Verification:
         )
         self.summary = Summary()
         self.locked: set[str] = set()
+        self.mailboxes: dict[str, Mailbox] = {}
+        self.called_on: dict[str, datetime] = {}
 
     def run(self, targets: Sequence[Candidate], patience: timedelta, shard: str | None) -> Summary:
         until = self.clock.now() + patience
@@ -134,10 +137,7 @@ class _Verification:
                 due, next_at = self._due(targets, mine)
                 if due:
                     mine = self._refreshed(mine, due, only=shard)
-                    before = self.summary.visits.total()
                     self._visit(due, mine)
-                    if self.summary.visits.total() == before:
-                        return self._summed_up(targets, next_at)
                 elif next_at is not None and next_at <= until:
                     self.clock.sleep((next_at - self.clock.now()).total_seconds())
                 else:
@@ -179,7 +179,13 @@ class _Verification:
         with self.database.transaction() as connection:
             self.mailboxes = load_mailboxes(connection)
             resting = resting_lanes(connection, self.clock.now())
-        return due_now(targets, self.mailboxes, domains, resting, self.clock.now(), self.policy.valid)
+        # Whom this run has called on without a verdict coming of it is left to another run: never asked in a loop.
+        left = [c for c in targets if not self._in_vain(c.address)]
+        return due_now(left, self.mailboxes, domains, resting, self.clock.now(), self.policy.valid)
+
+    def _in_vain(self, address: str) -> bool:
+        called, box = self.called_on.get(address), self.mailboxes.get(address)
+        return called is not None and (box is None or box.observed_at < called)
 
     def _refreshed(
         self, domains: dict[str, MailDomain], due: Iterable[Candidate], only: str | None
@@ -201,6 +207,7 @@ class _Verification:
         return {d: row for d, row in domains.items() if d not in again} | self._free_ones(fresh)
 
     def _visit(self, due: Sequence[Candidate], domains: Mapping[str, MailDomain]) -> None:
+        self.called_on.update(dict.fromkeys((c.address for c in due), self.clock.now()))
         attempts = {c.address: self._attempt(c.address) for c in due if c.domain in domains}
         to_ask: list[Candidate] = []
         settled: dict[str, list[Answer]] = {}

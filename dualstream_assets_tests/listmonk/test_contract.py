@@ -36,6 +36,10 @@ from dualstream_assets.listmonk.people import find, listed, listed_count, quoted
 from dualstream_assets.listmonk.subscribers import counts, not_blocklisted, pull_optouts, push_suppression
 from dualstream_assets_tests.listmonk.conftest import REAL_URL, Bench
 
+WORKERS = 2
+"""How far `sent` may lag behind for ever: a worker reports a message done before it counts it, and the campaign's last
+act may come in between (seen on v5.1.0 and v6.2.0). Why the mail log is the truth and listmonk's counters are not."""
+
 
 @dataclass(frozen=True)
 class AWave:
@@ -371,6 +375,15 @@ class TestOptOuts:
         found = {o.address: o.reason for o in pull_optouts(bench.client) if o.address in people}
         assert found == {people[1]: "complaint"}
 
+    def test_a_push_leaves_out_strangers_whom_no_import_could_bring_in(self, bench: Bench) -> None:
+        mark = bench.people(1)[0].partition("@")[0]
+        refused = [f"{mark}@{d}" for d in ("consumer.example", "mx.hosted.example", "hosted.example")]
+        taken = [
+            f"{mark}@{d}" for d in ("deep.mx.hosted.example", "sub.consumer.example")
+        ]  # one label deep, no more
+        assert push_suppression(bench.client, [*refused, *taken]).inserted == 2
+        assert {s.address for s in find(bench.client, [*refused, *taken])} == set(taken)
+
     def test_a_suppressed_domain_takes_everybody_there_and_below(self, bench: Bench) -> None:
         mark = bench.people(1)[0].partition("@")[0].replace(".", "")
         rows = [
@@ -416,7 +429,8 @@ class TestWaves:
         assert campaigns.state(bench.client, made.campaign_id).status is Status.DRAFT
         campaigns.resume(bench.client, made.campaign_id)
         state = ended(bench, made.campaign_id)
-        assert (state.status, state.to_send, state.sent) == (Status.FINISHED, 12, 12)
+        assert (state.status, state.to_send) == (Status.FINISHED, 12)
+        assert 12 - WORKERS <= state.sent <= 12
         got = bench.sink.to(set(people))
         assert sorted(r.recipient for r in got) == sorted(people)
         for one in got:
@@ -473,7 +487,7 @@ class TestWaves:
         _, people, made = prepared(bench, 3)
         push_suppression(bench.client, people[:1])
         campaigns.resume(bench.client, made.campaign_id)
-        assert ended(bench, made.campaign_id).sent == 2
+        ended(bench, made.campaign_id)
         assert {r.recipient for r in bench.sink.to(set(people))} == set(people[1:])
 
     def test_a_bounce_before_the_fetch_is_enough(self, bench: Bench) -> None:
@@ -483,7 +497,7 @@ class TestWaves:
         until(lambda: [s.status for s in find(bench.client, people[:1])] == ["blocklisted"])
         assert row_status(bench, people[0], made.list_id) == "unconfirmed"
         campaigns.resume(bench.client, made.campaign_id)
-        assert ended(bench, made.campaign_id).sent == 1
+        ended(bench, made.campaign_id)
         assert {r.recipient for r in bench.sink.to(set(people))} == {people[1]}
 
     def test_a_campaign_of_nobody_finishes_with_zero(self, bench: Bench) -> None:
@@ -558,14 +572,15 @@ class TestTrouble:
         bench.sink.script.append(reply)
         campaigns.resume(bench.client, made.campaign_id)
         state = ended(bench, made.campaign_id)
-        assert (state.status, state.to_send, state.sent) == (Status.FINISHED, 3, 2)
+        assert (state.status, state.to_send) == (Status.FINISHED, 3)
+        assert state.sent <= 2
         assert len(bench.sink.to(set(people))) == 2
 
     def test_a_cut_line_is_tried_again(self, bench: Bench) -> None:
         _, people, made = prepared(bench, 3)
         bench.sink.script.extend(["drop", "drop"])
         campaigns.resume(bench.client, made.campaign_id)
-        assert ended(bench, made.campaign_id).sent == 3
+        ended(bench, made.campaign_id)
         assert sorted(r.recipient for r in bench.sink.to(set(people))) == sorted(people)
 
     def test_too_many_errors_pause_the_campaign(self, bench: Bench) -> None:
@@ -624,5 +639,6 @@ class TestRestartAndWindow:
         bench.pass_time(6)
         bench.sink.wait_for(set(people), 6)
         bench.pass_time(6)
-        assert ended(bench, made.campaign_id).sent == 7
+        ended(bench, made.campaign_id)
+        assert len(bench.sink.to(set(people))) == 7
         apply(bench.client, bench.declared, read_plan(bench.client, bench.declared).hash)

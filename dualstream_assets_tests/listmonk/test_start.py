@@ -126,7 +126,8 @@ def test_a_start_uses_the_permit_releases_the_wave_and_sends(ledger: Ledger) -> 
     )
     assert ledger.members() == {(a, "released", made.subscribers[a][0]) for a in ledger.people}
     assert ledger.used()
-    assert ended(ledger.bench, made.campaign_id).sent == 3
+    ended(ledger.bench, made.campaign_id)
+    assert len(ledger.bench.sink.to(set(ledger.people))) == 3
 
 
 def test_a_permit_starts_one_wave_once(ledger: Ledger) -> None:
@@ -207,7 +208,7 @@ def test_a_start_that_fails_after_the_commit_says_so_and_can_be_resumed(
     monkeypatch.undo()
     assert ledger.wave()[0] == "released"
     assert campaigns.resume(client, ledger.prepared.campaign_id).status is not Status.DRAFT
-    assert ended(ledger.bench, ledger.prepared.campaign_id).sent == 3
+    ended(ledger.bench, ledger.prepared.campaign_id)
     assert campaigns.resume(client, ledger.prepared.campaign_id).status is Status.FINISHED
     assert len(ledger.bench.sink.to(set(ledger.people))) == 3
 

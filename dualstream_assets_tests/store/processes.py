@@ -108,8 +108,12 @@ def supervisor(state: Path) -> int:
 
 
 def postmaster(state: Path) -> int:
-    """The one server process of `state`."""
-    return int((state / "pg" / "data" / "postmaster.pid").read_text().split("\n")[0])
+    """The one server process of `state`; 0 while it is starting."""
+    try:
+        first = (state / "pg" / "data" / "postmaster.pid").read_text().split("\n")[0]
+    except FileNotFoundError:
+        return 0
+    return int(first or 0)
 
 
 def nothing_runs(state: Path) -> bool:

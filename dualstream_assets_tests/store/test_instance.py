@@ -16,7 +16,15 @@ import yaml
 from dualstream_assets.settings import Settings
 from dualstream_assets.store.lease import Lease, wait_until_free
 from dualstream_assets.store.postgres import server_url
-from dualstream_assets_tests.store.processes import ROOT, environment, lives, nothing_runs, supervisor, until
+from dualstream_assets_tests.store.processes import (
+    ROOT,
+    environment,
+    lives,
+    nothing_runs,
+    postmaster,
+    supervisor,
+    until,
+)
 
 CODE = """
 import os, signal, time
@@ -33,7 +41,7 @@ def survives(context: dg.AssetExecutionContext) -> None:
     while server.exists() and server.read_bytes():
         time.sleep(0.01)
 
-defs = dg.Definitions([one, two, survives], executor=dg.EXECUTOR)
+defs = dg.Definitions([one, survives], executor=dg.EXECUTOR)
 """
 
 
@@ -59,27 +67,38 @@ def materialize(project: Path, *words: str, **more: str) -> subprocess.Completed
     )
 
 
-@pytest.fixture
-def own(settings: Settings) -> Iterator[Settings]:
-    yield settings
-    Lease((settings.state / "pg").resolve(), "").release()
-    wait_until_free(settings.state / "pg", 15)
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """One state for the module: Dagster's tables take two seconds to make."""
+    state = tmp_path_factory.mktemp("dagster") / "state"
+    yield Settings.read({**environment(), "DUALSTREAM_STATE": str(state)})
+    leave(state)
 
 
-def runs(settings: Settings) -> list[str]:
+def leave(state: Path) -> None:
+    if (state / "pg").exists():
+        Lease((state / "pg").resolve(), "").release()
+        wait_until_free(state / "pg", 15)
+
+
+def newest_run(settings: Settings) -> tuple[str, list[str]]:
+    """Its status, and what it materialized."""
     with psycopg.connect(server_url(settings, "dagster")) as connection:
-        return [row[0] for row in connection.execute("select status from runs order by id").fetchall()]
+        run = connection.execute("select run_id, status from runs order by id desc limit 1").fetchone()
+        assert run
+        made = connection.execute(
+            "select asset_key from event_logs where run_id = %s and dagster_event_type = 'ASSET_MATERIALIZATION'",
+            (run[0],),
+        ).fetchall()
+    return run[1], [key for (key,) in made]
 
 
-def test_a_materialization_is_kept_in_our_database_and_leaves_no_server(
-    project: Path, settings: Settings
-) -> None:
-    home = {"DAGSTER_HOME": str(project), "DUALSTREAM_STATE": str(settings.state)}
+def test_a_materialization_is_kept_in_our_database_and_leaves_no_server(project: Path, own: Settings) -> None:
+    home = {"DAGSTER_HOME": str(project), "DUALSTREAM_STATE": str(own.state)}
     done = materialize(project, "--select", "one", "-f", "here.py", **home)
     assert done.returncode == 0, done.stderr[-2000:]
-    until(lambda: nothing_runs(settings.state), "nothing is left running")
-    assert runs(settings) == ["SUCCESS"]
-    Lease((settings.state / "pg").resolve(), "").release()
+    until(lambda: nothing_runs(own.state), "nothing is left running")
+    assert newest_run(own) == ("SUCCESS", ['["one"]'])
 
 
 def test_a_step_process_and_a_missing_dagster_home_find_the_same_database(
@@ -87,23 +106,18 @@ def test_a_step_process_and_a_missing_dagster_home_find_the_same_database(
 ) -> None:
     done = materialize(project, "--select", "one", "-f", "spawning.py", DUALSTREAM_STATE=str(own.state))
     assert done.returncode == 0, done.stderr[-2000:]
-    with psycopg.connect(server_url(own, "dagster")) as connection:
-        kept = connection.execute(
-            "select asset_key from event_logs where dagster_event_type = 'ASSET_MATERIALIZATION'"
-        ).fetchall()
-    assert kept == [('["one"]',)]
-    assert runs(own) == ["SUCCESS"]
+    assert newest_run(own) == ("SUCCESS", ['["one"]'])
 
 
 def test_a_run_outlives_the_loss_of_supervisor_and_server(project: Path, own: Settings) -> None:
     server_url(own, "dagster")
-    server = int((own.state / "pg" / "data" / "postmaster.pid").read_text().split()[0])
+    server = postmaster(own.state)
     lost = {"SUPERVISOR": str(supervisor(own.state)), "SERVER": str(server)}
     home = {"DAGSTER_HOME": str(project), "DUALSTREAM_STATE": str(own.state)}
     done = materialize(project, "--select", "survives", "-f", "here.py", **home, **lost)
     assert done.returncode == 0, done.stderr[-3000:]
     assert not lives(server)
-    assert runs(own) == ["SUCCESS"]
+    assert newest_run(own) == ("SUCCESS", ['["survives"]'])
 
 
 def test_an_unreachable_database_is_one_line_within_three_seconds_of_dagsters_own(project: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from dualstream_assets.settings import Settings
-from dualstream_assets.verification import journal, judge
+from dualstream_assets.verification import engine, journal, judge
 from dualstream_assets.verification.findings import block_alarm
 from dualstream_assets.verification.verdicts import rejudge
 from dualstream_assets.workplace import Workplace
@@ -200,6 +200,15 @@ def test_verdicts_lost_from_the_table_come_back_from_the_journal(verifier: Verif
         connection.execute("delete from mailbox")
     rejudge(verifier.database, verifier.estate)
     assert verifier.verdicts() == before
+
+
+def test_a_fault_of_ours_never_asks_a_stranger_in_a_loop(
+    verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "derive", lambda *_: 0)
+    verifier.domain("a.test", "127.42.1.1", Host(unknown_unless("x@a.test")))
+    summary = verifier.verify("x@a.test")
+    assert (summary.due, verifier.smtpd.connections["127.42.1.1"]) == (1, 1)
 
 
 def test_two_runs_never_work_at_one_shard(verifier: Verifier) -> None:
