@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from dualstream_assets.clock import Clock, LabClock, SystemClock
 from dualstream_assets.estate import Estate
 from dualstream_assets.settings import Settings
+from dualstream_assets.store.lease import usable
 
 if TYPE_CHECKING:
     from dualstream_assets.store.database import Database
@@ -94,14 +95,15 @@ class Endpoints:
 
 @dataclass(frozen=True)
 class Paths:
-    """Folders below the state folder; each is made when first asked for."""
+    """Folders below the state folder; each is made when first asked for.
+
+    Raises `store.lease.StateUnusable` where it cannot be, or is another user's.
+    """
 
     state: Path
 
     def _folder(self, *parts: str) -> Path:
-        folder = self.state.joinpath(*parts)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return usable(self.state.joinpath(*parts))
 
     @property
     def registry(self) -> Path:

@@ -31,7 +31,7 @@ def automation(estate: Estate, environment: str) -> Automation:
     recheck = dg.define_asset_job(
         "recheck_postfix",
         selection=everything,
-        config=looking,
+        config={"ops": looking["ops"] | {"mta__deployed_backstop": {"config": {"act": True}}}},
         tags=tags,
         description="Look for drift, try the backstop and the source addresses, write fresh evidence.",
     )

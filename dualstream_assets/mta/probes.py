@@ -21,7 +21,7 @@ from dualstream_assets.mta.live import Live, MtaError, plan_mta, read_live, targ
 from dualstream_assets.mta.render import render
 from dualstream_assets.outside.plan import Plan
 from dualstream_assets.outside.ssh import RunnerError, runner_for
-from dualstream_assets.store.evidence import Probe, Subject, Verdict, probing
+from dualstream_assets.store.evidence import Probe, Subject, Verdict, newest, probing
 
 if TYPE_CHECKING:
     from dualstream_assets.workplace import Workplace
@@ -89,6 +89,21 @@ def probe_backstop_ports(workplace: Workplace, source: str) -> Guarded:
         found = judge_backstop(probe_backstops(estate, endpoints.submission_host, endpoints.submission))
         _write(writing, estate.streams, "backstop", found)
     return found
+
+
+def last_backstop(workplace: Workplace) -> Guarded:
+    """What the last look at the backstop found, for a run that may not ask the ports: the worst of the streams."""
+    now, worst = workplace.clock.now(), None
+    with workplace.database.transaction() as connection:
+        for stream in workplace.estate.streams:
+            row = newest(connection, stream).get(Subject(stream, "postfix", "backstop"))
+            if row is None or row.expires_at <= now:
+                return Guarded(
+                    Verdict.UNKNOWN, "not asked in this run, and no fresh look. Cure: job recheck_postfix"
+                )
+            if worst is None or row.verdict is not Verdict.PASS:
+                worst = Guarded(row.verdict, f"not asked in this run; last look: {row.evidence}")
+    return worst or Guarded(Verdict.UNKNOWN, "no stream is declared")
 
 
 def probe_addresses(workplace: Workplace, source: str) -> dict[str, Guarded]:

@@ -94,7 +94,12 @@ class Database:
         try:
             call = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
             row = connection.execute(f"select {call}(%s)", (_lock_key(name),)).fetchone()
-            yield wait or bool(row and row[0])
+            taken = wait or bool(row and row[0])
+            yield taken
+            if (
+                taken and not connection.closed
+            ):  # closing alone frees it a moment later than the next one asks
+                connection.execute("select pg_advisory_unlock(%s)", (_lock_key(name),))
         finally:
             connection.close()
 

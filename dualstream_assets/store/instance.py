@@ -50,8 +50,7 @@ class SharedPostgresStorage(DagsterStorage, ConfigurableClass):
             raise StorageUnavailable(str(error)) from None
         from dagster_postgres import DagsterPostgresStorage  # as heavy as Dagster itself
 
-        if settings.pg_url is None:
-            _revive_before_connecting(settings, url)
+        _watch_connections(settings, url)
         # dagster-postgres speaks psycopg2; a plain scheme would mean psycopg 3 from SQLAlchemy 2.1 on.
         scheme = url.replace("postgresql://", "postgresql+psycopg2://", 1)
         storage = DagsterPostgresStorage(
@@ -64,11 +63,12 @@ class SharedPostgresStorage(DagsterStorage, ConfigurableClass):
         return storage
 
 
-_revived: set[str] = set()
+_watched: set[str] = set()
 
 
-def _revive_before_connecting(settings: Settings, url: str) -> None:
-    """Have each new connection to the embedded server see to it that it runs (a web server lives for weeks).
+def _watch_connections(settings: Settings, url: str) -> None:
+    """Have each new connection to the embedded server see to it that it runs (a web server lives for weeks), and each
+    kept connection prove that it still lives before it is used.
 
     Dagster makes its engines itself, so this listens to all of them and minds its own socket only.
     """
@@ -81,14 +81,15 @@ def _revive_before_connecting(settings: Settings, url: str) -> None:
             server_url(settings, DAGSTER_DATABASE)
 
     def alive(connection: Any, _record: object, _proxy: object) -> None:
-        """A kept connection may be of a server that was restarted: the pool then makes another (SQLAlchemy's recipe)."""
+        """A kept connection may be of a server that was restarted: then the pool makes another (SQLAlchemy's way)."""
         try:
             with connection.cursor() as cursor:
                 cursor.execute("select 1")
         except connection.OperationalError:
             raise exc.DisconnectionError from None
 
-    if url not in _revived:
-        _revived.add(url)
-        event.listen(Engine, "do_connect", see_to_it)
+    if url not in _watched:
+        _watched.add(url)
+        if settings.pg_url is None:
+            event.listen(Engine, "do_connect", see_to_it)
         event.listen(Pool, "checkout", alive)

@@ -88,7 +88,7 @@ def share(
         ServerFailed: the server did not start (in its own words), or took longer than `timeout_s` seconds.
     """
     deadline = time.monotonic() + timeout_s
-    folder = _usable(folder)
+    folder = usable(folder)
     _hold(folder, deadline)
     ready = _ready_text(folder, ready_file)
     if ready is None:
@@ -192,7 +192,7 @@ def _idle(folder: Path, lease: int, alive: Callable[[], bool], linger_s: float) 
             unlock(lease)
 
 
-def _usable(folder: Path) -> Path:
+def usable(folder: Path) -> Path:
     """The folder, made if need be, resolved, and ours; else the cure."""
     me = os.geteuid()
     for place in (folder.parent, folder):

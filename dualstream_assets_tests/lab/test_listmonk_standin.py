@@ -18,6 +18,7 @@ from dualstream_assets.lab.listmonk_settings import SAMPLE_SERVER
 from dualstream_assets.lab.listmonk_standin import StandIn
 from dualstream_assets.settings import Settings
 from dualstream_assets.store.postgres import server_url
+from dualstream_assets_tests.listmonk.conftest import end
 from dualstream_assets_tests.listmonk.sink import Sink
 
 TOKEN = "lab-token"
@@ -44,7 +45,7 @@ def make(server: Settings, clock: FixedClock, sink: Sink) -> Iterator[Callable[.
 
     yield one
     for stand_in in made:
-        stand_in.stop()
+        end(server, stand_in)
 
 
 def call(stand_in: StandIn, method: str, path: str, body: object = None) -> object:

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from dualstream_assets.clock import FixedClock
 from dualstream_assets.estate import Estate
@@ -93,6 +95,14 @@ def stand_in(server: Settings, name: str, clock: FixedClock, **arguments: object
     return StandIn(name, url, clock, TOKEN, "http://localhost:9000", **arguments)  # type: ignore[arg-type]
 
 
+def end(server: Settings, running: StandIn) -> None:
+    """Stop a stand-in and drop its database: on a server that is named it would stay for ever."""
+    running.stop()
+    name = conninfo_to_dict(running._store.url)["dbname"]
+    with psycopg.connect(server_url(server, "postgres"), autocommit=True) as admin:
+        admin.execute(f'drop database if exists "{name}" with (force)'.encode())
+
+
 @pytest.fixture(scope="package", params=BENCHES)
 def bench(request: pytest.FixtureRequest, server: Settings) -> Iterator[Bench]:
     """A listmonk with the test settings in force."""
@@ -110,7 +120,7 @@ def bench(request: pytest.FixtureRequest, server: Settings) -> Iterator[Bench]:
     apply(client, declared, read_plan(client, declared).hash)
     yield Bench(client, sink, declared, running is None, clock)
     if running:
-        running.stop()
+        end(server, running)
     sink.stop()
 
 

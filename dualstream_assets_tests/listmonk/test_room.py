@@ -23,7 +23,7 @@ from dualstream_assets.store.evidence import Subject, newest
 from dualstream_assets.store.files import write_csv_atomic
 from dualstream_assets.store.suppression import suppress
 from dualstream_assets.workplace import Endpoints, ListmonkAt, Workplace
-from dualstream_assets_tests.listmonk.conftest import TOKEN, stand_in
+from dualstream_assets_tests.listmonk.conftest import TOKEN, end, stand_in
 
 COLUMNS = (
     "email",
@@ -43,7 +43,7 @@ def healthcare(server: Settings, clock: FixedClock) -> Iterator[StandIn]:
     running = stand_in(server, "room", clock)
     running.start()
     yield running
-    running.stop()
+    end(server, running)
 
 
 @pytest.fixture

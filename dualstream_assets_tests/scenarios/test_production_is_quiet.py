@@ -98,6 +98,12 @@ def test_no_submission_port_and_no_mail_host_is_touched(quiet):
     assert not ports & {"25", "465", "587", "2526", "2527", "2528"}, quiet["touched"]
 
 
+def test_only_questions_are_asked_outside(quiet):
+    """DNS, SSH and listmonk's API are read; nothing else is spoken to."""
+    ports = {address.rpartition(",")[2].strip(" )'") for _, address in quiet["touched"]}
+    assert ports <= {"53", "22", "9100", "9101"}, quiet["touched"]
+
+
 def test_no_wave_no_permit_no_probe_no_apply_no_cap_is_recorded(quiet):
     assert quiet["rows"] == {"wave": 0, "permit": 0, "probe_journal": 0, "applied_plan": 0, "cap_history": 0}
 

@@ -258,7 +258,8 @@ def test_the_consumer_stream_takes_the_consumer_file(desk: Desk) -> None:
     sender = fakes.sender_for(
         desk.database, desk.clock, desk.estate, desk.folder, desk.other, stream="trucking"
     )
-    assert len(plan_next(sender).people) == 2
+    share = desk.estate.streams["trucking"].share
+    assert len(plan_next(sender).people) == 10 * share == 5  # a tenth of 100/h, of which half is ours
 
 
 def test_without_a_file_the_next_command_is_named(desk: Desk) -> None:
