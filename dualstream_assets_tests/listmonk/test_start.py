@@ -16,7 +16,7 @@ from dualstream_assets.store.database import Database
 from dualstream_assets.store.evidence import Subject, probing
 from dualstream_assets.store.permit import PermitRefused
 from dualstream_assets_tests.listmonk.conftest import Bench
-from dualstream_assets_tests.listmonk.test_contract import AContent, AWave, ended, known
+from dualstream_assets_tests.listmonk.contract_steps import AContent, AWave, ended, known
 
 
 class Ledger:

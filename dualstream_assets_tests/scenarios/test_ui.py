@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dualstream_assets.clock import LabClock
+from dualstream_assets.estate.load import load_estate, packaged_lab_estate
+from dualstream_assets.lab.dns import clear_override, set_override
 from dualstream_assets_tests.scenarios.conftest import ROOT, Demo, environment, processes_naming, wait_until
 
 CHROMIUM = shutil.which("chromium")
@@ -98,6 +100,11 @@ def ui(demo: Demo) -> Iterator[Ui]:
     clock = LabClock(state / "lab" / "clock")
     morning = (clock.now() + timedelta(days=1)).replace(hour=14, minute=0)
     clock.move_to(max(morning, datetime(2026, 12, 2, 14, 0, tzinfo=UTC)))
+    address = str(load_estate(packaged_lab_estate()).pool("healthcare")[0].ip)
+    pointer = f"PTR {'.'.join(reversed(address.split('.')))}.in-addr.arpa"
+    set_override(
+        state / "lab", pointer, []
+    )  # so that no wave, of the UI's or the sensor's, finds an open gate
     port = free_port()
     child = subprocess.Popen(
         [sys.executable, "-m", "dualstream_assets", "lab", "dev", "--port", str(port)],
@@ -111,6 +118,7 @@ def ui(demo: Demo) -> Iterator[Ui]:
         assert wait_until(found.answers, 120)
         yield found
     finally:
+        clear_override(state / "lab", pointer)
         child.send_signal(signal.SIGINT)
         child.wait(timeout=60)
         assert wait_until(lambda: not processes_naming(str(demo.folder)), 30)
@@ -120,7 +128,7 @@ def test_a_wave_launched_from_the_ui_is_refused_by_the_gate(ui):
     found = ui.ended(ui.launch("healthcare", "waves"))
     said = json.dumps(found["eventConnection"])
     assert found["status"] == "FAILURE"
-    assert "healthcare: gate shut:" in said
+    assert "healthcare: gate shut: 127.124.0.107 fcrdns" in said
     assert "Next: " in said
 
 

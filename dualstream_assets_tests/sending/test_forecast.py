@@ -70,4 +70,4 @@ def test_a_fixed_stream_is_at_its_ceiling_from_today(database: Database, lab_est
     with database.transaction() as connection:
         found = forecast(connection, lab_estate, "trucking", MONDAY, 500)
     assert found.ceiling_date == date(2026, 11, 30)
-    assert found.days[0].sends == 80  # a fifth of 400
+    assert found.days[0].sends == 200  # half of 400

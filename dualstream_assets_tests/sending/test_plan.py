@@ -79,7 +79,7 @@ def test_what_others_send_on_the_stream_counts(stream: Stream) -> None:
 
 
 def test_our_share_of_a_stream_bounds_our_own_units_only(lab_estate: Estate) -> None:
-    trucking = lab_estate.streams["trucking"]
+    trucking = lab_estate.streams["trucking"].model_copy(update={"share": 0.2})
     caps = Caps(100, 400)
     assert allowance(trucking, ZONE, NINE, caps, Units(), Moment()).size == 2
     assert allowance(trucking, ZONE, NINE, caps, Units(others_hour=80), Moment()).size == 2
