@@ -104,15 +104,18 @@ class Day:
         return next(n for n, s in self.workplace.estate.streams.items() if s.segment == "consumer")
 
 
-def settle_mail(workplace: Workplace, patience_s: float = 5.0) -> None:
-    """Read the log until it has said something of every released member, or `patience_s` real seconds passed."""
+def settle_mail(workplace: Workplace, patience_s: float = 1.0) -> None:
+    """Read the log until it has said something of every released member, or nothing new for `patience_s` real seconds.
+
+    People may rightly wait longer: another sender's batch can fill listmonk's window, which only virtual time empties.
+    """
     import time as real
 
     from dualstream_assets.maillog.outcomes import read_log
     from dualstream_assets.sending.parts import read_mail_log
 
     path = workplace.endpoints.maillog
-    deadline = real.monotonic() + patience_s
+    waiting, since = -1, real.monotonic()
     while path is not None:
         read_log(workplace.database, workplace.estate, path, workplace.clock)
         with workplace.database.transaction() as connection:
@@ -120,7 +123,10 @@ def settle_mail(workplace: Workplace, patience_s: float = 5.0) -> None:
                 "select count(*) from wave_member m join wave w on w.id = m.wave_id"
                 " where w.state = 'released' and m.state in ('released', 'queued')"
             ).fetchone()
-        if not row or not row[0] or real.monotonic() > deadline:
+        left = row[0] if row else 0
+        if left != waiting:
+            waiting, since = left, real.monotonic()
+        if not left or real.monotonic() - since > patience_s:
             break
         real.sleep(0.03)
     read_mail_log(workplace)  # and writes the evidence that the log is complete

@@ -58,7 +58,10 @@ def _reverse(address: str) -> str:
 
 
 def kill_mid_wave(workplace: Workplace) -> str:
-    """Start a wave in a process of its own and kill -9 it as soon as the ledger has the wave; returns its state."""
+    """Start a wave in a process of its own and kill -9 it as soon as the wave is released; returns the wave's state.
+
+    Released means that the permit is consumed and the ledger committed, while listmonk may not have been told to start.
+    """
     with workplace.database.transaction() as connection:
         row = connection.execute("select coalesce(max(id), 0) from wave").fetchone()
     before = row[0] if row else 0
@@ -70,7 +73,7 @@ def kill_mid_wave(workplace: Workplace) -> str:
     )
     deadline = time.monotonic() + 60
     state = ""
-    while not state and child.poll() is None and time.monotonic() < deadline:
+    while state != "released" and child.poll() is None and time.monotonic() < deadline:
         with workplace.database.transaction() as connection:
             found = connection.execute(
                 "select state from wave where id > %s order by id", (before,)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from dualstream_assets.clock import Clock
     from dualstream_assets.workplace import Workplace
 
 FOREIGN_PER_DAY = 40
@@ -207,18 +208,29 @@ def _sleep_until_next_morning(day: Day) -> None:
     day.clock.sleep(tomorrow - day.clock.now().timestamp())
 
 
-def _finish(workplace: Workplace, clock: Any) -> None:
+def _finish(workplace: Workplace, clock: Clock) -> None:
     """Let deferred mail be retried, read the log to its end, settle the waves."""
     from dualstream_assets.demo.day import settle_mail
     from dualstream_assets.sending.parts import tick
 
     for _ in range(4):
         clock.sleep(20 * 60)
+        _wait_for_retries(workplace, clock)
         settle_mail(workplace)
         for stream in workplace.estate.streams:
             tick(workplace, stream)
-        time.sleep(0.3)  # the submission host retries in real time what the jump made due
-    settle_mail(workplace)
+
+
+def _wait_for_retries(workplace: Workplace, clock: Clock, patience_s: float = 5.0) -> None:
+    """The submission host retries in real time what the clock's jump made due: wait until nothing is overdue."""
+    from dualstream_assets.lab.submission_queue import listing
+
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        now = clock.now().timestamp()
+        if all(e.state == "hold" or e.next_at > now for e in listing(workplace.paths.lab / "queue")):
+            return
+        time.sleep(0.03)
 
 
 def _show(console: Console, result: dict[str, Any], page: Path, folder: Path) -> None:
