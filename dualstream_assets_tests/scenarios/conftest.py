@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +51,19 @@ def say(*words: str, state: Path, cwd: Path = ROOT, timeout: float = 180, **more
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
+
+
+def start(*words: str, state: Path) -> subprocess.Popen[str]:
+    """Start `python -m words…` as a terminal would: Ctrl-C reaches it, also where this test run ignores SIGINT."""
+    return subprocess.Popen(
+        [sys.executable, "-m", *words],
+        env=environment(state),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def processes_naming(text: str) -> list[str]:

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from dualstream_assets_tests.scenarios.conftest import ROOT, environment, processes_naming, say, wait_until
+from dualstream_assets_tests.scenarios.conftest import (
+    ROOT,
+    environment,
+    processes_naming,
+    say,
+    start,
+    wait_until,
+)
 
 
 def one_line(said) -> str:
@@ -202,15 +209,7 @@ def test_a_misspelt_command_names_the_nearest(tmp_path):
 
 
 def test_two_labs_run_side_by_side(tmp_path):
-    labs = [
-        subprocess.Popen(
-            [sys.executable, "-m", "dualstream_assets", "lab", "up"],
-            env=environment(tmp_path / name),
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("one", "two")
-    ]
+    labs = [start("dualstream_assets", "lab", "up", state=tmp_path / name) for name in ("one", "two")]
     try:
         first_lines = [lab.stdout.readline() for lab in labs]  # printed once the lab is up
         assert all("The lab is up" in line for line in first_lines)
@@ -223,13 +222,7 @@ def test_two_labs_run_side_by_side(tmp_path):
 
 
 def test_ctrl_c_in_the_middle_of_the_demo_leaves_nothing_running_and_the_next_run_works(tmp_path):
-    child = subprocess.Popen(
-        [sys.executable, "-m", "dualstream_assets", "demo", "--folder", str(tmp_path / "d")],
-        env=environment(tmp_path / "unused"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    child = start("dualstream_assets", "demo", "--folder", str(tmp_path / "d"), state=tmp_path / "unused")
     for line in child.stdout:
         if line.startswith("the chain"):
             break
