@@ -6,9 +6,8 @@ from typing import Any
 import dagster as dg
 
 from dualstream_assets import keys
-from dualstream_assets.audience.manifest import PLAN, Manifest
+from dualstream_assets.audience.manifest import COLUMNS, PLAN, Manifest
 from dualstream_assets.audience.publish import FILES
-from dualstream_assets.audience.split import COLUMNS
 from dualstream_assets.estate import Estate
 from dualstream_assets.registry.assets import counts_table, one_line
 from dualstream_assets.resources import WorkplaceParam, look

@@ -15,6 +15,33 @@ MANIFEST = "manifest.json"
 PREVIOUS = "manifest.previous.json"
 """The manifest of the build before, when it was of another release: what drift is measured against."""
 
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("npi", "the provider that the row stands for"),
+    ("entity_type", "person or organisation"),
+    ("first_name", "as filed; persons only"),
+    ("last_name", "as filed; persons only"),
+    ("credential", "as filed"),
+    ("organization", "legal business name, or the affiliation that the endpoint row states"),
+    ("email", "lower case; empty in a reject that has no address"),
+    ("domain", "right side of the address"),
+    ("taxonomy_code", "primary taxonomy"),
+    ("state", "of the practice address"),
+    ("phone", "of the practice address"),
+    ("segment", "institutional, consumer, direct, review or dropped"),
+    ("rule", "stable id of the rule that fired"),
+    ("evidence", "what it fired on"),
+    ("npis", "all eligible NPIs that share the address, joined by ;"),
+    ("npi_count", "how many these are"),
+    ("revalidation_status", "overdue, due_soon, due_later, tbd, none; unknown where the list is missing"),
+    ("due_date", "ISO, or empty"),
+    ("days_overdue", "whole days, or empty"),
+    ("rank", "1 is first in its file"),
+    ("role_account", "Y where the left side names a desk"),
+    ("endpoint_type", "as filed"),
+    ("product_key", "key of the product link"),
+)
+"""(name, meaning) of the columns of all five files, in this order, all text."""
+
 PLAN: Mapping[str, float] = {
     "direct_rows": 242_441,
     "consumer_rows": 19_366,

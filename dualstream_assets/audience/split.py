@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dualstream_assets.audience.classify import Classifier
 from dualstream_assets.audience.eligible import eligibility
 from dualstream_assets.audience.fates import decide
-from dualstream_assets.audience.manifest import Manifest, plan_figures
+from dualstream_assets.audience.manifest import COLUMNS, Manifest, plan_figures
 from dualstream_assets.audience.publish import FILES, publish
 from dualstream_assets.audience.rank import order_of, revalidation_of
 from dualstream_assets.audience.rulings import count_rules, rulings
@@ -25,32 +25,6 @@ from dualstream_assets.registry.shelf import ListTables, ReleaseTables, read_lis
 if TYPE_CHECKING:
     import polars as pl
 
-COLUMNS: tuple[tuple[str, str], ...] = (
-    ("npi", "the provider that the row stands for"),
-    ("entity_type", "person or organisation"),
-    ("first_name", "as filed; persons only"),
-    ("last_name", "as filed; persons only"),
-    ("credential", "as filed"),
-    ("organization", "legal business name, or the affiliation that the endpoint row states"),
-    ("email", "lower case; empty in a reject that has no address"),
-    ("domain", "right side of the address"),
-    ("taxonomy_code", "primary taxonomy"),
-    ("state", "of the practice address"),
-    ("phone", "of the practice address"),
-    ("segment", "institutional, consumer, direct, review or dropped"),
-    ("rule", "stable id of the rule that fired"),
-    ("evidence", "what it fired on"),
-    ("npis", "all eligible NPIs that share the address, joined by ;"),
-    ("npi_count", "how many these are"),
-    ("revalidation_status", "overdue, due_soon, due_later, tbd, none; unknown where the list is missing"),
-    ("due_date", "ISO, or empty"),
-    ("days_overdue", "whole days, or empty"),
-    ("rank", "1 is first in its file"),
-    ("role_account", "Y where the left side names a desk"),
-    ("endpoint_type", "as filed"),
-    ("product_key", "key of the product link"),
-)
-"""(name, meaning) of the columns of all five files, in this order, all text."""
 SLICE_ROWS = 20_000
 _FREE_TEXT = frozenset({"first_name", "last_name", "credential", "organization", "evidence", "endpoint_type"})
 

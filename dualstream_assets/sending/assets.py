@@ -8,7 +8,6 @@ import dagster as dg
 from dualstream_assets import keys
 from dualstream_assets.estate import Estate
 from dualstream_assets.resources import Act, WorkplaceParam, look
-from dualstream_assets.sending import showing
 
 ROOM = "sending"
 asset: Any = dg.asset  # no type checker finds its overload through `**look(...)`
@@ -29,6 +28,8 @@ def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:
 
 
 def _metadata(shown: Mapping[str, Any]) -> dict[str, Any]:
+    from dualstream_assets.sending import showing
+
     return {
         name: dg.MetadataValue.md(value) if isinstance(value, showing.Table) else value
         for name, value in shown.items()
@@ -64,6 +65,7 @@ def _suppression(estate: Estate, environment: str) -> dg.AssetsDefinition:
         deps=[list(keys.MAILLOG_OUTCOMES), *(list(keys.of_stream(s, "listmonk")) for s in estate.streams)],
     )
     def suppression(workplace: WorkplaceParam, config: Act) -> dg.MaterializeResult:
+        from dualstream_assets.sending import showing
         from dualstream_assets.sending.parts import sync_optouts
 
         return _result(showing.of_synced(sync_optouts(workplace, act=config.wanted(workplace))))
@@ -87,6 +89,8 @@ def _forecast(estate: Estate, environment: str) -> dg.AssetsDefinition:
         ],
     )
     def forecast(workplace: WorkplaceParam) -> dg.MaterializeResult:
+        from dualstream_assets.sending import showing
+
         return _result(showing.of_forecasts(workplace))
 
     return forecast
@@ -107,6 +111,7 @@ def _rampcap(stream: str, environment: str) -> dg.AssetsDefinition:
         deps=[list(keys.of_stream(stream, "delivery")), list(keys.of_stream(stream, "listmonk"))],
     )
     def rampcap(workplace: WorkplaceParam, config: Act) -> dg.MaterializeResult:
+        from dualstream_assets.sending import showing
         from dualstream_assets.sending.parts import set_cap
 
         done = set_cap(workplace, stream, act=config.wanted(workplace))
@@ -129,6 +134,7 @@ def _campaign(stream: str, environment: str) -> dg.AssetsDefinition:
         )
     )
     def campaign(workplace: WorkplaceParam) -> dg.MaterializeResult:
+        from dualstream_assets.sending import showing
         from dualstream_assets.sending.content import render
 
         return _result(showing.of_content(render(workplace.estate, stream)))
@@ -158,6 +164,7 @@ def _gate(stream: str, environment: str) -> dg.AssetsDefinition:
         ],
     )
     def gate(workplace: WorkplaceParam) -> dg.MaterializeResult:
+        from dualstream_assets.sending import showing
         from dualstream_assets.sending.gate import assess
 
         with workplace.database.transaction() as connection:
@@ -195,6 +202,7 @@ def _waves(stream: str, environment: str) -> dg.AssetsDefinition:
         ],
     )
     def waves(workplace: WorkplaceParam, config: Act) -> dg.MaterializeResult:
+        from dualstream_assets.sending import showing
         from dualstream_assets.sending.parts import NotReachableError, read_mail_log, tick
 
         act = config.wanted(workplace)
@@ -231,6 +239,7 @@ def _engagement(stream: str, environment: str) -> dg.AssetsDefinition:
         deps=[list(keys.of_stream(stream, "listmonk"))],
     )
     def engagement(workplace: WorkplaceParam) -> dg.MaterializeResult:
+        from dualstream_assets.sending import showing
         from dualstream_assets.sending.engagement import engagement as of_stream
         from dualstream_assets.sending.parts import instances
 

@@ -12,13 +12,6 @@ import dagster as dg
 from dualstream_assets import keys
 from dualstream_assets.estate import Estate
 from dualstream_assets.resources import Act, WorkplaceParam, look
-from dualstream_assets.verification.present import (
-    counts_table,
-    domains_table,
-    due_line,
-    numbers,
-    summary_line,
-)
 from dualstream_assets.workplace import Workplace
 
 ROOM = "verification"
@@ -52,6 +45,7 @@ def _mx(environment: str) -> dg.AssetsDefinition:
         deps=[list(keys.AUDIENCE_INSTITUTIONAL)],
     )
     def mx(workplace: WorkplaceParam, config: Act) -> dg.MaterializeResult:
+        from dualstream_assets.verification import present
         from dualstream_assets.verification.work import look_up
 
         found = look_up(workplace, act=config.wanted(workplace))
@@ -63,7 +57,7 @@ def _mx(environment: str) -> dg.AssetsDefinition:
                 "domains": found.domains,
                 "looked up": found.asked,
                 "due": found.due,
-                "domains by operator": dg.MetadataValue.md(domains_table(found.by_operator)),
+                "domains by operator": dg.MetadataValue.md(present.domains_table(found.by_operator)),
             }
         )
 
@@ -85,9 +79,10 @@ def _verdicts(environment: str) -> dg.AssetsDefinition:
 
     @dg.op(description="Ask the mailboxes of one shard that are due.")
     def verify_shard(context: dg.OpExecutionContext, workplace: WorkplaceParam, shard: str) -> str:
+        from dualstream_assets.verification import present
         from dualstream_assets.verification.work import verify
 
-        context.log.info("%s: %s", shard, summary_line(verify(workplace, timedelta(0), shard)))
+        context.log.info("%s: %s", shard, present.summary_line(verify(workplace, timedelta(0), shard)))
         return shard
 
     @dg.op(
@@ -96,6 +91,7 @@ def _verdicts(environment: str) -> dg.AssetsDefinition:
         description="In the lab wait for greylists once, for all shards together; then show how all mailboxes stand.",
     )
     def summarise(workplace: WorkplaceParam, config: Act, shards: list[str]):
+        from dualstream_assets.verification import present
         from dualstream_assets.verification.work import standing, verify
 
         if config.wanted(workplace) and _waits(workplace):
@@ -105,9 +101,9 @@ def _verdicts(environment: str) -> dg.AssetsDefinition:
         yield dg.Output(
             None,
             metadata={
-                "outcome": f"{acted}; {due_line(found)}",
-                **numbers(found),
-                "by operator": dg.MetadataValue.md(counts_table(found.by_operator)),
+                "outcome": f"{acted}; {present.due_line(found)}",
+                **present.numbers(found),
+                "by operator": dg.MetadataValue.md(present.counts_table(found.by_operator)),
             },
         )
 
