@@ -1,14 +1,16 @@
 """Dagster rim of the proofs: five proofs, the report page, and the board that every description points to."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from dualstream_assets import keys
 from dualstream_assets.estate import Estate
-from dualstream_assets.proofs.board import Board
-from dualstream_assets.proofs.witness import Proof
 from dualstream_assets.resources import WorkplaceParam, look
+
+if TYPE_CHECKING:
+    from dualstream_assets.proofs.board import Board
+    from dualstream_assets.proofs.witness import Proof
 
 ROOM = "proofs"
 asset: Any = dg.asset  # no type checker finds its overload through `**look(...)`
@@ -21,7 +23,7 @@ WHAT = {
 }
 
 
-def proof_metadata(proof: Proof) -> dict[str, Any]:
+def proof_metadata(proof: "Proof") -> dict[str, Any]:
     """A proof as Dagster metadata: the sentence first, then plain numbers under stable keys."""
     return {
         "outcome": proof.outcome.value,
@@ -31,7 +33,7 @@ def proof_metadata(proof: Proof) -> dict[str, Any]:
     }
 
 
-def board_markdown(board: Board) -> str:
+def board_markdown(board: "Board") -> str:
     """The board as markdown: one sentence, ramp, gates, what waits for a person."""
     lines = [
         f"**{board.environment.upper()}** {board.sentence}",

@@ -5,7 +5,6 @@ import dagster as dg
 from dualstream_assets import keys
 from dualstream_assets.estate import Estate
 from dualstream_assets.proofs.assets import proof_metadata
-from dualstream_assets.proofs.witness import Proved
 from dualstream_assets.resources import WorkplaceParam
 
 
@@ -18,6 +17,7 @@ def _holds(key: keys.Key) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=list(key), name="holds", description="The proof holds on every witness.")
     def holds(workplace: WorkplaceParam) -> dg.AssetCheckResult:
         from dualstream_assets.proofs.collect import prove
+        from dualstream_assets.proofs.witness import Proved
 
         proof = prove(workplace, key[1])
         severity = dg.AssetCheckSeverity.ERROR if proof.outcome is Proved.FAIL else dg.AssetCheckSeverity.WARN

@@ -1,6 +1,5 @@
 """Asset checks of verification: the block alarm, the age of verdicts, and a probe address apart from sending ones."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import dagster as dg
@@ -9,8 +8,6 @@ from dualstream_assets import keys
 from dualstream_assets.estate import Estate
 from dualstream_assets.resources import WorkplaceParam
 from dualstream_assets.store.evidence import Subject, probing
-from dualstream_assets.verification.findings import Finding, block_alarm, probe_apart, verified_fresh
-from dualstream_assets.workplace import Workplace
 
 VALID_FOR = timedelta(days=3)
 
@@ -24,13 +21,13 @@ def checks(estate: Estate, environment: str) -> list[dg.AssetChecksDefinition]: 
             streams,
             "probe_ip_apart",
             "Mailboxes are asked from an address that never sends, outside every sending /24.",
-            probe_apart,
+            "probe_apart",
         ),
         _evidence(
             streams,
             "verified_fresh",
             "Every row of the verified file has a sendable verdict of today's table, young enough.",
-            verified_fresh,
+            "verified_fresh",
         ),
     ]
 
@@ -43,6 +40,8 @@ def _block_alarm() -> dg.AssetChecksDefinition:
         description="No large operator's lane was stopped in the last day, and few mailboxes answer with a block.",
     )
     def alarm(workplace: WorkplaceParam) -> dg.AssetCheckResult:
+        from dualstream_assets.verification.findings import block_alarm
+
         found = block_alarm(workplace)
         return dg.AssetCheckResult(
             passed=bool(found.holds), description=found.text, metadata=dict(found.numbers)
@@ -51,19 +50,20 @@ def _block_alarm() -> dg.AssetChecksDefinition:
     return alarm
 
 
-def _evidence(
-    streams: list[str], fact: str, description: str, find: Callable[[Workplace], Finding]
-) -> dg.AssetChecksDefinition:
+def _evidence(streams: list[str], fact: str, description: str, finding: str) -> dg.AssetChecksDefinition:
+    """`finding` names the function of `findings` that looks."""
     asset = keys.VERIFIED_INSTITUTIONAL
 
     @dg.asset_check(asset=list(asset), name=fact, blocking=True, description=description)
     def evidence(workplace: WorkplaceParam) -> dg.AssetCheckResult:
+        from dualstream_assets.verification import findings
+
         subjects = [Subject(stream, "verification", fact) for stream in streams]
         source = f"{keys.text(asset)}:{fact}"
         with probing(
             workplace.database, workplace.clock, subjects, source=source, valid_for=VALID_FOR
         ) as probe:
-            found = find(workplace)
+            found = getattr(findings, finding)(workplace)
             for subject in subjects:
                 probe.found_that(subject, found.holds, found.text)
         return dg.AssetCheckResult(
