@@ -178,14 +178,14 @@ def test_a_changed_file_and_old_verdicts_shut_the_gate(rim: Rim) -> None:
 
 
 def test_a_check_that_raises_leaves_unknown_behind(rim: Rim, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dualstream_assets.verification import checks as checks_module
+    from dualstream_assets.verification import findings
 
     rim.materialize()
 
     def broken(_workplace: Workplace) -> None:
         raise RuntimeError("the disk is gone")
 
-    monkeypatch.setattr(checks_module, "verified_fresh", broken)
+    monkeypatch.setattr(findings, "verified_fresh", broken)
     rim.materialize()
     assert rim.evidence()["verified_fresh"] is Verdict.UNKNOWN
     assert rim.evidence()["probe_ip_apart"] is Verdict.PASS
