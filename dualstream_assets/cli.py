@@ -76,7 +76,11 @@ def cli() -> None:
 
 def explained(error: BaseException) -> str | None:
     """The text for people, if this error is one of ours; None for a bug."""
-    return str(error) if type(error).__module__.startswith("dualstream_assets") else None
+    if type(error).__module__.startswith("dualstream_assets"):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}. Give a place that this user may use"
+    return None
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ def look(
     tags = {"dualstream/environment": environment}
     if stream:
         tags["dualstream/stream"] = stream
-    metadata: dict[str, Any] = {"runbook": f"docs/runbook.md#{keys.text(key).replace('/', '-')}"}
+    metadata: dict[str, Any] = {"runbook": "docs/runbook.md"}
     if columns:
         metadata["dagster/column_schema"] = dg.TableSchema(
             [dg.TableColumn(name, kind, description=text) for name, kind, text in columns]

@@ -202,6 +202,12 @@ class Workplace:
         return Endpoints.from_json((self.paths.lab / "lab.json").read_text())
 
     def _declared_endpoints(self) -> Endpoints:
+        if self.environment == "dev":
+            # dev runs on the plan's shared host: until the estate names listmonks and a sink of its own, it reaches
+            # nothing, so that it cannot touch production's.
+            return Endpoints(
+                (), 25, "127.0.0.1", {}, {}, None, None, self.paths.inbox, self.paths.state / "stamps"
+            )
         listmonk = {}
         for name, stream in self.estate.streams.items():
             token = self.settings.secret(stream.listmonk.token_variable)

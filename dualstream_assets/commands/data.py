@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -52,7 +53,12 @@ def audience() -> None:
 @click.option(
     "--release", "zip_path", required=True, type=click.Path(path_type=Path), help="A V2 release ZIP."
 )
-@click.option("--lists", type=click.Path(path_type=Path), default=None, help="Folder with CMS and OIG lists.")
+@click.option(
+    "--lists",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=None,
+    help="Folder with CMS and OIG lists. Default: beside the ZIP.",
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the CSVs.")
 def audience_build(zip_path: Path, lists: Path | None, out: Path) -> None:
     """Split a release into the files of the plan, with a manifest; all of them or none."""
@@ -76,6 +82,10 @@ def audience_rule(address_or_domain: str) -> None:
     """Say which segment an ADDRESS or DOMAIN falls into, by which rule, on what evidence."""
     from dualstream_assets.audience.classify import Classifier
 
+    if not re.fullmatch(r"(?:[^@\s]+@)?[^@\s.]+(?:\.[^@\s.]+)+", address_or_domain.strip()):
+        raise click.UsageError(
+            f"{address_or_domain!r} is neither an address nor a domain such as clinic.example"
+        )
     classifier = Classifier.of(_estate())
     classify = classifier.classify_address if "@" in address_or_domain else classifier.classify_domain
     ruling = classify(address_or_domain)

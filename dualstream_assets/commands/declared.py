@@ -111,8 +111,20 @@ def doctor(only_questions: bool) -> None:
     sys.exit(bool(missing) or endpoints.maillog is None)
 
 
+def _asked_estate() -> tuple[Path, str]:
+    """The questions are production's: its estate is shown also where this process is the lab."""
+    settings = Settings.read()
+    if settings.environment == "lab" and settings.estate_path is None:
+        try:
+            found = find_estate("production", None)
+        except EstateError:
+            return _found(None)  # a wheel far from any checkout: only the lab's estate is there
+        return found.path, found.why
+    return _found(None)
+
+
 def _questions() -> None:
-    file, why = _found(None)
+    file, why = _asked_estate()
     found = load_estate(file)
     click.echo(f"What we need from you, for {file.name} ({why}):\n")
     for question in questions(found):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dualstream_assets.commands.arguments import STREAM
+
 if TYPE_CHECKING:
     from dualstream_assets.outside.plan import Plan
 
@@ -85,7 +87,7 @@ def listmonk() -> None:
 
 
 @listmonk.command("plan")
-@click.argument("stream")
+@STREAM
 def listmonk_plan(stream: str) -> None:
     """Show the diff and its hash; secrets are never shown."""
     from dualstream_assets.entry import open_workplace
@@ -95,7 +97,7 @@ def listmonk_plan(stream: str) -> None:
 
 
 @listmonk.command("apply")
-@click.argument("stream")
+@STREAM
 @HASH
 def listmonk_apply(stream: str, plan_hash: str) -> None:
     """Apply the plan that was read; waits for the restart and reads back."""
@@ -116,7 +118,7 @@ def probe() -> None:
 
 
 @probe.command("message")
-@click.argument("stream")
+@STREAM
 def probe_message(stream: str) -> None:
     """Send the campaign's message to the estate's seeds, under a probe permit."""
     from dualstream_assets.entry import open_workplace

@@ -28,10 +28,13 @@ def verify_status() -> None:
 
     workplace = open_workplace()
     with workplace.database.transaction() as connection:
-        for verdict, count in verdict_counts(connection).items():
+        counts = verdict_counts(connection)
+        for verdict, count in counts.items():
             click.echo(f"{count:>8,}  {verdict}")
         due = connection.execute(
             "select count(*), min(next_visit) from mailbox where next_visit is not null"
         ).fetchone()
+    if not counts:
+        click.echo("nothing verified yet: dualstream verify start")
     if due and due[0]:
         click.echo(f"{due[0]:>8,}  wait for another visit, the first at {due[1]:%Y-%m-%d %H:%M} UTC")

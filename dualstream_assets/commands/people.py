@@ -17,6 +17,8 @@ def trace(address: str) -> None:
     found = trace_address(open_workplace(), address)
     for line in found:
         click.echo(line)
+    if not found:
+        click.echo("never seen: neither in the audience files nor in the database", err=True)
     sys.exit(not found)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-STREAM = click.argument("stream")
+from dualstream_assets.commands.arguments import STREAM
 
 
 @click.group()
@@ -82,7 +82,6 @@ def brake_on(stream: str, reason: str) -> None:
     from dualstream_assets.sending.brake import Brake, engage
 
     workplace = open_workplace()
-    _known(workplace.estate.streams, stream)
     with workplace.database.transaction() as connection:
         new = engage(connection, Brake(stream, "manual", reason, "command line", workplace.clock.now()))
     click.echo(f"{stream}: brake {'on' if new else 'was on already'}")
@@ -190,8 +189,3 @@ def stop_acknowledge(number: int, reason: str) -> None:
         ).rowcount
     click.echo("acknowledged" if done else f"no open stop {number}: dualstream stop show")
     sys.exit(not done)
-
-
-def _known(streams: object, stream: str) -> None:
-    if stream not in streams:  # pyright: ignore[reportOperatorIssue]
-        raise click.UsageError(f"no stream {stream!r} in the estate")

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from dualstream_assets.commands.arguments import STREAM, StreamName
+
 
 @click.command()
 def status() -> None:
@@ -29,15 +31,13 @@ def status() -> None:
 
 
 @click.command()
-@click.argument("stream")
+@STREAM
 def gate(stream: str) -> None:
     """Every requirement of STREAM's gate, its evidence, its age and its cure; exit 1 while it is shut."""
     from dualstream_assets.entry import open_workplace
     from dualstream_assets.sending.gate import assess
 
     workplace = open_workplace()
-    if stream not in workplace.estate.streams:
-        raise click.UsageError(f"no stream {stream!r}; the estate has {', '.join(workplace.estate.streams)}")
     with workplace.database.transaction() as connection:
         report = assess(
             connection, workplace.estate, stream, workplace.clock.now(), environment=workplace.environment
@@ -75,8 +75,8 @@ def check(what: str) -> None:
 
 
 @click.command()
-@click.option("--stream", default="healthcare", show_default=True)
-@click.option("--days", default=14, show_default=True)
+@click.option("--stream", type=StreamName(), default="healthcare", show_default=True)
+@click.option("--days", type=click.IntRange(1), default=14, show_default=True)
 def forecast(stream: str, days: int) -> None:
     """From today on: caps by date, when the full ceiling comes, when the verified stock is drained."""
     from dualstream_assets.entry import open_workplace

@@ -81,6 +81,6 @@ def kill_mid_wave(workplace: Workplace) -> str:
         state = found[0] if found else ""
     if child.poll() is None:
         os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    expect(bool(state), "a wave was under way when its process was killed")
+    killed = child.wait() == -signal.SIGKILL
+    expect(killed and state == "released", "the process of a released wave was killed with -9")
     return state

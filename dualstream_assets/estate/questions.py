@@ -37,6 +37,12 @@ def _has(path: str) -> Callable[[Estate], bool]:
     return look
 
 
+def _has_container_client(estate: Estate) -> bool:
+    """Whether somebody beside this host itself may submit in production; the lab declares no production."""
+    production = estate.environments.get("production")
+    return production is None or any(not client.startswith("127.") for client in production.clients)
+
+
 def _ask(key: str, question: str, why: str) -> Question:
     return Question(key, question, why, _has(key))
 
@@ -56,6 +62,13 @@ def questions(estate: Estate) -> list[Question]:
             "organisation.alert_target",
             "Where do alerts go (a webhook)?",
             "nobody is told of a stopped stream",
+        ),
+        _ask("organisation.dead_man_url", "Which URL expects our ping?", "nobody notices a silent Dagster"),
+        Question(
+            "environments.production.clients",
+            "Which fixed /32 has listmonk-hc on the bridge?",
+            "Postfix would refuse its mail",
+            _has_container_client,
         ),
         _ask(
             "environments.production.bridge_if", "Which bridge carries 172.18.0.1?", "Postfix dies without it"

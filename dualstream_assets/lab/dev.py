@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from importlib import resources
@@ -34,12 +36,37 @@ def dagster_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+class PortTaken(RuntimeError):
+    """Somebody listens there already."""
+
+
+def _free(port: int) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise PortTaken(
+                f"port {port} on 127.0.0.1 is taken ({error.strerror}): dualstream lab dev --port {port + 1}"
+            ) from None
+
+
+def _as_child() -> None:
+    """In the child, before it runs: Ctrl-C works, and the kernel ends it if we are killed."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+PR_SET_PDEATHSIG = 1
+
+
 def run_dev(settings: Settings, port: int) -> int:
     """Serve the UI until Ctrl-C; returns dagster's exit code.
 
     `dagster dev` maps SIGTERM to whatever SIGINT is, so it is started in a session of its own with SIGINT reset; on
     Ctrl-C that whole session is told to stop, and what remains of it is ended.
     """
+    _free(port)
     workplace = open_workplace(settings)
     _ = workplace.endpoints
     command = [
@@ -55,7 +82,7 @@ def run_dev(settings: Settings, port: int) -> int:
         command,
         env=dagster_environment(settings),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+        preexec_fn=_as_child,  # noqa: PLW1509
     )
     try:
         return child.wait()

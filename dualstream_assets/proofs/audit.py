@@ -114,7 +114,7 @@ def _mailed_after_opt_out(connection: Connection[Any]) -> int:
         " join log_message m using (queue_id) where d.campaign_uuid is not null) mailed"
         " join suppression s on s.lifted_at is null and s.since < mailed.received_at and ("
         " (s.kind = 'address' and s.value = mailed.recipient)"
-        " or (s.kind = 'domain' and s.value = split_part(mailed.recipient, '@', 2)))",
+        " or (s.kind = 'domain' and ('.' || split_part(mailed.recipient, '@', 2)) like ('%.' || s.value)))",
     )
 
 

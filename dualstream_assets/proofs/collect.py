@@ -101,9 +101,12 @@ def waiting_for(workplace: Workplace) -> list[str]:
         brakes = connection.execute(
             "select stream, kind, reason from brake where off_at is null order by id"
         ).fetchall()
-    waiting += [f"{stream} stopped: {reason}. dualstream stop acknowledge {n}" for stream, reason, n in stops]
     waiting += [
-        f"{stream} {kind} brake on: {reason}. dualstream brake off {stream}"
+        f"{stream} stopped: {reason}. dualstream stop acknowledge {n} --reason '…'"
+        for stream, reason, n in stops
+    ]
+    waiting += [
+        f"{stream} {kind} brake on: {reason}. dualstream brake off {stream} --reason '…'"
         for stream, kind, reason in brakes
     ]
     return waiting

@@ -74,6 +74,8 @@ def rampcap_command(argv: Sequence[str]) -> int:
     """The program `pw-hc-rampcap [STREAM]` (default: healthcare); returns its exit code."""
     from dualstream_assets.entry import open_workplace
 
+    if len(argv) > 1 or argv[:1] in (["-h"], ["--help"]):
+        return _say("usage: pw-hc-rampcap [STREAM]", 2)
     stream = argv[0] if argv else "healthcare"
     workplace = open_workplace()
     if stream not in workplace.estate.streams:

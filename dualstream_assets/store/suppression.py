@@ -25,6 +25,10 @@ class Suppression:
     since: datetime
 
 
+class NotSuppressible(ValueError):
+    """Neither an address nor a domain; what was given is not repeated."""
+
+
 def suppress(
     connection: Connection[Any], kind: Kind, value: str, reason: Reason, source: str, now: datetime
 ) -> bool:
@@ -87,11 +91,12 @@ def _plain(kind: Kind, value: str) -> str:
     if kind == "domain":
         plain = plain.removeprefix("@")
     local, at, domain = plain.rpartition("@")
-    if not domain or bool(at) != (kind == "address") or (kind == "address" and not local) or " " in plain:
+    of_other_kind = bool(at) != (kind == "address") or (kind == "address" and not local)
+    if of_other_kind or "@" in local or " " in plain or "." not in domain.strip("."):
         wanted = (
             "an address like name@clinic.example" if kind == "address" else "a domain like clinic.example"
         )
-        raise ValueError(f"not {wanted} ({len(value)} characters)")
+        raise NotSuppressible(f"not {wanted} ({len(value)} characters)")
     return plain
 
 

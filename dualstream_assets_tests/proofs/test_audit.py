@@ -104,6 +104,16 @@ def test_a_message_after_a_known_opt_out_is_counted(ledger):
     assert ledger.audit().opted_out_but_mailed == 1
 
 
+def test_a_message_below_a_suppressed_domain_is_counted(ledger):
+    ledger.mailed(1, UUID, "Q7", "b@north.group.test", "hcout1")
+    ledger.connection.execute(
+        "insert into suppression (kind, value, reason, source, since) values"
+        " ('domain', 'group.test', 'manual', 'test', %s)",
+        (NOW - timedelta(minutes=1),),
+    )
+    assert ledger.audit().opted_out_but_mailed == 1
+
+
 def test_an_opt_out_that_came_after_the_message_is_not_a_fault(ledger):
     ledger.connection.execute(
         "insert into suppression (kind, value, reason, source, since) values"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import zipfile
@@ -259,3 +260,61 @@ def test_an_old_python_is_refused_in_one_line(tmp_path):
         done.stderr.strip().splitlines()[-1].startswith("dualstream needs Python 3.11 or newer, this is 3.")
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("rampcap", "show"),
+        ("rampcap", "set"),
+        ("wave", "plan"),
+        ("wave", "release"),
+        ("gate",),
+        ("listmonk", "plan"),
+        ("probe", "message"),
+        ("disarm",),
+        ("forecast", "--stream"),
+    ],
+)
+def test_an_unknown_stream_is_a_usage_error_everywhere(tmp_path, words):
+    said = say("dualstream_assets", *words, "nope", state=tmp_path / "s")
+    assert said.code == 2
+    assert "no stream 'nope'; the estate has trucking, healthcare" in said.err
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    said = say("dualstream_assets", "lab", "release", "--out", "/proc/nowhere", state=tmp_path / "s")
+    assert "/proc/nowhere" in one_line(said)
+
+
+def test_a_folder_of_lists_that_does_not_exist_is_refused(release, tmp_path):
+    said = say(
+        "dualstream_assets",
+        *("audience", "build", "--release", str(release), "--out", str(tmp_path / "out"), "--lists", "/nope"),
+        state=tmp_path / "s",
+    )
+    assert said.code == 2
+    assert "/nope" in said.err
+
+
+@pytest.mark.parametrize("garbage", ["notadomain", "a@b@c", "@"])
+def test_a_mistyped_opt_out_is_refused_and_not_repeated_as_done(tmp_path, garbage):
+    said = say("dualstream_assets", "suppress", garbage, "--reason", "test", state=tmp_path / "s")
+    assert "not a" in one_line(said)
+
+
+def test_a_taken_port_is_named_before_anything_starts(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        said = say("dualstream_assets", "lab", "dev", "--port", str(port), state=tmp_path / "s")
+    assert f"port {port} on 127.0.0.1 is taken" in one_line(said)
+    assert not processes_naming(str(tmp_path / "s"))
+
+
+def test_the_ci_line_does_the_chain_without_dagster_home_and_leaves_nothing_running(tmp_path):
+    words = ("asset", "materialize", "--select", "*", "-m", "dualstream_assets.definitions")
+    said = say("dagster", *words, state=tmp_path / "s")
+    assert said.code == 0, said.text[-3000:]
+    assert wait_until(lambda: not processes_naming(str(tmp_path / "s")))

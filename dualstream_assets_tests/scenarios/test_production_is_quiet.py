@@ -13,13 +13,14 @@ from dualstream_assets_tests.scenarios.conftest import ROOT, environment
 
 ANSWERS = (
     ('domain = "performancewest.net"',
-     'domain = "performancewest.net"\ntime_zone = "America/New_York"\nalert_target = "x"'),
+     'domain = "performancewest.net"\ntime_zone = "America/New_York"\nalert_target = "x"\ndead_man_url = "x"'),
     ("[probe]", '[probe]\nip = "192.0.2.10"\nhelo = "verify.mailboxcheck.test"\nmail_from = "v@mailboxcheck.test"'),
     ("price_usd = 399", 'price_usd = 399\nfrom_address = "help@performancewest.net"\nfrom_name = "PW"\n'
      'reply_to = "reply@performancewest.net"\ntool_url = "https://performancewest.net/npi"\n'
      'product_url = "https://performancewest.net/pecos"\npostal_address = "100 Example Street, Springfield, IL 62701"'),
     ("valid_days = 45", 'valid_days = 45\ncatch_all_policy = "hold"'),
     ('role = "Postfix and listmonk"', 'role = "Postfix and listmonk"\naddress = "192.0.2.20"'),
+    ('clients = ["127.0.0.1/32"]           #', 'clients = ["127.0.0.1/32", "172.18.0.5/32"] #'),
     ("# bridge_if: a question.", 'bridge_if = "br0"'),
     ("# url: a question.", 'url = "http://192.0.2.21:9100"'),
     ('return_path_domain = "bounce-hc.performancewest.net"',
