@@ -157,6 +157,7 @@ def _release(
     connection: Connection[Any], permit_id: int, wave_id: int, prepared: Prepared, now: datetime
 ) -> None:
     from dualstream_assets.store.permit import consume
+    from dualstream_assets.store.suppression import suppressed
 
     row = connection.execute(
         "select stream, state, members_hash from wave where id = %s for update", (wave_id,)
@@ -178,6 +179,10 @@ def _release(
         raise Invalid(
             f"wave {wave_id}: its members are not the ones that were planned and prepared",
             "abandon this wave and plan anew",
+        )
+    if suppressed(connection, members):
+        raise Invalid(
+            f"wave {wave_id}: somebody opted out since it was planned", "abandon this wave and plan anew"
         )
     consume(connection, permit_id, stream, wave_id, hashed, now)
     connection.execute(

@@ -32,6 +32,10 @@ class Completeness:
     unparsed: int
 
 
+SPEAKS_WITHIN = timedelta(minutes=5)
+"""A released wave leaves lines within a minute; later silence means that nobody writes the log."""
+
+
 def completeness(connection: Connection[Any], now: datetime) -> Completeness:
     """Judge from `log_source` and the anomalies since the last acknowledgement."""
     rows = connection.execute(
@@ -51,6 +55,15 @@ def completeness(connection: Connection[Any], now: datetime) -> Completeness:
     if age > READ_WITHIN:
         minutes = age // timedelta(minutes=1)
         return Completeness(None, f"the log was last read to its end {minutes:,} minutes ago", 0, 0)
+    silent = connection.execute(
+        "select 1 from wave where state in ('released', 'handed_over') and released_at between %s and %s"
+        " and released_at > (select coalesce(max(last_line_at), 'epoch') from log_source) limit 1",
+        (now - timedelta(days=1), now - SPEAKS_WITHIN),
+    ).fetchone()
+    if silent:
+        return Completeness(
+            None, "a wave was released and the log has said nothing since: does its writer live?", 0, 0
+        )
     return Completeness(True, f"{int(row[1]):,} bytes read, nothing unparsed, no gap", 0, 0)
 
 

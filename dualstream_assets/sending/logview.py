@@ -21,6 +21,17 @@ def complete_until(connection: Connection[Any]) -> datetime | None:
     return row[0] if row else None
 
 
+def spoken_until(connection: Connection[Any]) -> datetime | None:
+    """The moment up to which a *line that is missing* proves something; None where no log ever spoke.
+
+    A log whose writer died reads as empty for ever: only what lies before the last line that did arrive is vouched for.
+    """
+    row = connection.execute(
+        "select min(least(read_at, coalesce(last_line_at, 'epoch'))) from log_source"
+    ).fetchone()
+    return row[0] if row else None
+
+
 def gap_since(connection: Connection[Any], since: datetime) -> bool:
     """Whether the log has a hole at or after a moment: then the absence of a line proves nothing."""
     row = connection.execute(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from dualstream_assets.estate import Estate
 from dualstream_assets.sending import content as contents
 from dualstream_assets.sending.gate import mint
+from dualstream_assets.store.permit import consume
 
 if TYPE_CHECKING:
     from dualstream_assets.workplace import Workplace
@@ -83,6 +84,7 @@ def send_probe(workplace: Workplace, stream: str) -> int:
             members_hash=seeds_hash(estate.seeds),
             environment=workplace.environment,
         )
+        consume(connection, permit_id, stream, None, seeds_hash(estate.seeds), now)
     declared = estate.streams[stream].submit_port
     ports = [declared] if declared else [e.port for e in estate.pool(stream) if e.port]
     sent = 0

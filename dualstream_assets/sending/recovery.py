@@ -17,6 +17,7 @@ from dualstream_assets.sending.gate import assess
 from dualstream_assets.sending.ledger import Wave
 from dualstream_assets.sending.waves import Sender, give_up, said_safely
 from dualstream_assets.sending.window import closed_because
+from dualstream_assets.store.suppression import suppressed
 
 FRESH = timedelta(minutes=5)
 """A released wave whose campaign is still a draft is started within this time; later its units are no longer true."""
@@ -56,6 +57,8 @@ def _may_still_start(sender: Sender, wave: Wave, now: datetime) -> bool:
     if now - wave.released_at > FRESH or closed_because(window, sender.estate.zone, now):
         return False
     with sender.database.transaction() as connection:
+        if suppressed(connection, ledger.addresses_of(connection, wave.id)):
+            return False  # somebody opted out between the release and the crash's end
         return assess(connection, sender.estate, sender.stream, now, "wave", sender.environment).open
 
 

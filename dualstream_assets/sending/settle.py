@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dualstream_assets.sending.ledger import Wave, unsettled
-from dualstream_assets.sending.logview import complete_until, gap_since
+from dualstream_assets.sending.logview import gap_since, spoken_until
 from dualstream_assets.sending.units import QUEUE_LIFETIME
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _prove(connection: Connection[Any], wave: Wave, now: datetime, can_send: Can
         "select max(received_at) from log_message where campaign_uuid = %s", (wave.campaign_uuid,)
     ).fetchone()
     end = max(_started(wave), last[0]) if last and last[0] else _started(wave)
-    complete = complete_until(connection)
+    complete = spoken_until(connection)
     if complete is not None and complete >= end + PROOF_MARGIN and not gap_since(connection, _started(wave)):
         if can_send(wave) is False:
             done = connection.execute(

@@ -17,7 +17,7 @@ from dualstream_assets.listmonk.campaigns import Prepared
 from dualstream_assets.sending import ledger
 from dualstream_assets.sending.brake import suspended_operators
 from dualstream_assets.sending.campaigner import Campaigner
-from dualstream_assets.sending.content import render
+from dualstream_assets.sending.content import lawful, render
 from dualstream_assets.sending.gate import GateShut, Relook, assess, mint, require_open
 from dualstream_assets.sending.ledger import Wave
 from dualstream_assets.sending.plan import DomainLimits, WavePlan, allowance, plan_wave
@@ -161,8 +161,13 @@ def release_wave(sender: Sender, plan: WavePlan) -> Released:
 def _prepare(sender: Sender, wave: Wave) -> Prepared:
     with sender.database.transaction() as connection:
         addresses = ledger.addresses_of(connection, wave.id)
+    content = render(sender.estate, sender.stream)
+    findings = lawful(content, sender.estate)  # the check judged the content of its time; this one is sent
+    if findings:
+        give_up(sender, wave, "the content is not lawful")
+        raise WaveFailed(f"{sender.stream}: the content is not lawful: {'; '.join(map(str, findings))}")
     try:
-        prepared = sender.campaigner.prepare(wave, addresses, render(sender.estate, sender.stream))
+        prepared = sender.campaigner.prepare(wave, addresses, content)
     except Exception as error:  # noqa: BLE001  # whatever it was: nothing was released, nobody stays taken
         give_up(sender, wave, f"not prepared: {type(error).__name__}")
         raise WaveFailed(

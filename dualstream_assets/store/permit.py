@@ -45,6 +45,9 @@ where p.id = %(id)s and p.stream = %(stream)s and p.wave_id is not distinct from
       and e.observed_at <= %(now)s and e.expires_at > %(now)s
       and not exists (select 1 from evidence n where n.stream = e.stream and n.subject = e.subject
                       and n.fact = e.fact and n.id > e.id))
+  and not exists (select 1 from stream_stop s where s.stream = p.stream and s.acknowledged_at is null)
+  and (p.kind = 'probe' or not exists (
+    select 1 from brake b where b.stream = p.stream and b.off_at is null and b.kind <> 'soft'))
 returning p.id, p.kind, p.stream, p.wave_id, p.members_hash, p.evidence_ids, p.used_at
 """
 
@@ -106,6 +109,16 @@ def _why(
     return f"permit {permit_id} refused: {reason or _evidence_that_fell(connection, permit_id, now)}"
 
 
+def _held(connection: Connection[Any], permit_id: int) -> bool:
+    row = connection.execute(
+        "select 1 from permit p where p.id = %s and ("
+        " exists (select 1 from stream_stop s where s.stream = p.stream and s.acknowledged_at is null)"
+        " or exists (select 1 from brake b where b.stream = p.stream and b.off_at is null and b.kind <> 'soft'))",
+        (permit_id,),
+    ).fetchone()
+    return row is not None
+
+
 def _what(wave_id: int | None) -> str:
     return "a probe" if wave_id is None else f"wave {wave_id}"
 
@@ -119,6 +132,8 @@ def _evidence_that_fell(connection: Connection[Any], permit_id: int, now: dateti
         " where p.id = %(id)s and (n.id <> e.id or n.verdict <> 'pass' or n.expires_at <= %(now)s) order by e.id",
         {"id": permit_id, "now": now},
     ).fetchall()
+    if not rows and _held(connection, permit_id):
+        return "the stream was stopped or braked after it was minted"
     if not rows:
         return "its evidence is missing, of another stream, or later than now"
     stream, subject, fact, verdict, is_stale, is_superseded = rows[0]
