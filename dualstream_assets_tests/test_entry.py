@@ -74,3 +74,10 @@ def test_no_home_and_no_state_is_an_error_with_the_cure():
 def test_socket_folders_stay_short_for_long_state_paths(tmp_path):
     found = settings(tmp_path, DUALSTREAM_STATE="/" + "x" * 150).run_dir
     assert len(str(found)) < 40
+
+
+def test_no_page_has_a_placeholder_left():
+    root = packaged_lab_estate().parents[2]
+    pages = [root / "README.md", root / "CHANGELOG.md", *(root / "docs").glob("*.md")]
+    assert len(pages) > 5
+    assert not [page.name for page in pages if "@@" in page.read_text()]

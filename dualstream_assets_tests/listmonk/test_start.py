@@ -15,6 +15,7 @@ from dualstream_assets.listmonk.subscribers import push_suppression
 from dualstream_assets.store.database import Database
 from dualstream_assets.store.evidence import Subject, probing
 from dualstream_assets.store.permit import PermitRefused
+from dualstream_assets.store.suppression import suppress
 from dualstream_assets_tests.listmonk.conftest import Bench
 from dualstream_assets_tests.listmonk.contract_steps import AContent, AWave, ended, known
 
@@ -177,6 +178,16 @@ def test_an_opt_out_between_preparation_and_start_stops_the_wave(ledger: Ledger)
     with pytest.raises(MembersNotListed, match="of 3 members") as stopped:
         ledger.start()
     assert "@" not in str(stopped.value)
+    assert nothing_happened(ledger)
+
+
+def test_a_suppression_of_the_last_moment_stops_the_wave(ledger: Ledger) -> None:
+    """It is only in our own table yet: no listmonk has heard of it."""
+    address = next(iter(ledger.prepared.subscribers))
+    with ledger.database.transaction() as connection:
+        suppress(connection, "address", address, "manual", "test", ledger.clock.now())
+    with pytest.raises(Invalid, match="opted out since it was planned"):
+        ledger.start()
     assert nothing_happened(ledger)
 
 
