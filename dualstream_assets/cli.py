@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -83,30 +85,32 @@ def explained(error: BaseException) -> str | None:
     return None
 
 
-def main() -> None:
-    """Entry point of `dualstream`."""
+@contextmanager
+def _for_people() -> Iterator[None]:
+    """Print our own errors as one line and exit with 1; a bug keeps its traceback."""
     try:
-        cli(standalone_mode=True)
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-        sys.exit(130)
+        yield
     except Exception as error:
         text = explained(error)
         if text is None:
             raise
         click.echo(text, err=True)
         sys.exit(1)
+
+
+def main() -> None:
+    """Entry point of `dualstream`."""
+    try:
+        with _for_people():
+            cli(standalone_mode=True)
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        sys.exit(130)
 
 
 def rampcap_main() -> None:
     """Entry point of `pw-hc-rampcap`: set the healthcare cap for today, also while the database is away."""
     from dualstream_assets.sending.rampcap_entry import rampcap_command
 
-    try:
+    with _for_people():
         sys.exit(rampcap_command(sys.argv[1:]))
-    except Exception as error:
-        text = explained(error)
-        if text is None:
-            raise
-        click.echo(text, err=True)
-        sys.exit(1)

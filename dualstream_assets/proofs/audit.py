@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from dualstream_assets.estate import Estate
@@ -116,8 +115,3 @@ def _mailed_after_opt_out(connection: Connection[Any]) -> int:
         " (s.kind = 'address' and s.value = mailed.recipient)"
         " or (s.kind = 'domain' and ('.' || split_part(mailed.recipient, '@', 2)) like ('%.' || s.value)))",
     )
-
-
-def figures_at(now: datetime, found: Audit) -> dict[str, int | str]:
-    """The audit as plain figures, stamped."""
-    return {"at": now.isoformat(), **asdict(found)}

@@ -17,7 +17,6 @@ from dualstream_assets.proofs.others import prove_deliverability, prove_identity
 from dualstream_assets.proofs.witness import (
     Arrival,
     Proof,
-    Proved,
     arrivals_at_sinks,
     arrivals_in_log,
     campaign_streams,
@@ -110,12 +109,3 @@ def waiting_for(workplace: Workplace) -> list[str]:
         for stream, kind, reason in brakes
     ]
     return waiting
-
-
-def outcome_word(proofs: Sequence[Proof]) -> Proved:
-    """The worst outcome of several."""
-    outcomes = {proof.outcome for proof in proofs}
-    for worst in (Proved.FAIL, Proved.UNKNOWN):
-        if worst in outcomes:
-            return worst
-    return Proved.PASS

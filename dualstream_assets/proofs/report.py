@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,13 +55,6 @@ def write_report(workplace: Workplace, path: Path, found: Collected | None = Non
     """Write the page atomically; returns its path."""
     found = found or collect(workplace)
     write_text_atomic(path, render(workplace, found))
-    return path
-
-
-def write_summary(workplace: Workplace, path: Path, found: Collected | None = None) -> Path:
-    """Write the summary atomically; returns its path."""
-    found = found or collect(workplace)
-    write_text_atomic(path, json.dumps(summary(workplace, found), indent=2) + "\n")
     return path
 
 

@@ -34,7 +34,13 @@ class PermitRefused(RuntimeError):
     """This permit does not open anything; the message says why."""
 
 
-_CONSUME = """
+_HELD = """(
+  exists (select 1 from stream_stop s where s.stream = p.stream and s.acknowledged_at is null)
+  or p.kind <> 'probe' and exists (
+    select 1 from brake b where b.stream = p.stream and b.off_at is null and b.kind <> 'soft'))"""
+"""Of a permit `p`: its stream is stopped, or braked (a probe may look while a brake is on)."""
+
+_CONSUME = f"""
 update permit p set used_at = %(now)s
 where p.id = %(id)s and p.stream = %(stream)s and p.wave_id is not distinct from %(wave)s
   and p.kind = %(kind)s and p.members_hash = %(members)s
@@ -45,11 +51,9 @@ where p.id = %(id)s and p.stream = %(stream)s and p.wave_id is not distinct from
       and e.observed_at <= %(now)s and e.expires_at > %(now)s
       and not exists (select 1 from evidence n where n.stream = e.stream and n.subject = e.subject
                       and n.fact = e.fact and n.id > e.id))
-  and not exists (select 1 from stream_stop s where s.stream = p.stream and s.acknowledged_at is null)
-  and (p.kind = 'probe' or not exists (
-    select 1 from brake b where b.stream = p.stream and b.off_at is null and b.kind <> 'soft'))
+  and not {_HELD}
 returning p.id, p.kind, p.stream, p.wave_id, p.members_hash, p.evidence_ids, p.used_at
-"""
+"""  # noqa: S608  # a constant of ours
 
 
 def consume(
@@ -111,9 +115,7 @@ def _why(
 
 def _held(connection: Connection[Any], permit_id: int) -> bool:
     row = connection.execute(
-        "select 1 from permit p where p.id = %s and ("
-        " exists (select 1 from stream_stop s where s.stream = p.stream and s.acknowledged_at is null)"
-        " or exists (select 1 from brake b where b.stream = p.stream and b.off_at is null and b.kind <> 'soft'))",
+        f"select 1 from permit p where p.id = %s and {_HELD}",  # noqa: S608  # a constant of ours
         (permit_id,),
     ).fetchone()
     return row is not None
