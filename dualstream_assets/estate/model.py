@@ -227,22 +227,52 @@ class Verification(Declared):
     timeout_s: float = Field(default=30.0, gt=0)
 
 
+class Drift(Declared):
+    """How far the audience of one release may be from the last before a person looks: shares of the former rows.
+
+    Attributes:
+        added, left: addresses of a file that are new, or gone.
+        moved: addresses that are in another segment now.
+        rule: change of a rule's count, for rules that took at least `rule_rows` addresses before.
+    """
+
+    added: float = Field(default=0.15, gt=0)
+    left: float = Field(default=0.10, gt=0, le=1)
+    moved: float = Field(default=0.02, gt=0, le=1)
+    rule: float = Field(default=0.30, gt=0)
+    rule_rows: int = Field(default=200, ge=1)
+
+
 class Audience(Declared):
-    """Additions to the classifier's tables and the limits of an input file."""
+    """What the estate adds to the classifier's tables, and takes out of them."""
 
     consumer_domains: tuple[str, ...] = ()
     not_consumer_domains: tuple[str, ...] = ()
     dropped_domains: tuple[str, ...] = ()
+    not_dropped_domains: tuple[str, ...] = ()
     direct_suffixes: tuple[str, ...] = ()
+    not_direct_suffixes: tuple[str, ...] = ()
+    review_domains: tuple[str, ...] = ()
+    not_review_domains: tuple[str, ...] = ()
     overdue_first: bool = True
+    drift: Drift = Drift()
 
 
 class Limits(Declared):
-    """Bounds on input files."""
+    """Bounds on input files.
+
+    Attributes:
+        zip_ratio: how many times its size a member may unpack to (a real one: about 11).
+        zip_bytes: what all members may unpack to.
+        record_bytes: the longest line.
+        list_age_days, release_age_days: older ones are not relied on.
+    """
 
     zip_ratio: float = Field(default=60.0, gt=1)
     zip_bytes: int = Field(default=40_000_000_000, gt=0)
+    record_bytes: int = Field(default=16_777_216, ge=65_536)
     list_age_days: int = Field(default=45, ge=1)
+    release_age_days: int = Field(default=62, ge=1)
 
 
 class Lab(Declared):

@@ -1,4 +1,4 @@
-"""Releases and audiences: `release add|inspect`, `audience build|rule`. They need no database and no lab."""
+"""The audience: `audience build|rule`. They need no database and no lab."""
 
 from __future__ import annotations
 
@@ -7,41 +7,7 @@ from pathlib import Path
 
 import click
 
-from dualstream_assets.estate import Estate
-
-
-def _estate() -> Estate:
-    from dualstream_assets.entry import open_estate
-    from dualstream_assets.settings import Settings
-
-    return open_estate(Settings.read())
-
-
-@click.group()
-def release() -> None:
-    """NPPES releases and CMS lists."""
-
-
-@release.command("inspect")
-@click.argument("zip_path", metavar="ZIP", type=click.Path(path_type=Path))
-def release_inspect(zip_path: Path) -> None:
-    """Read a release and show counts per endpoint type, rule, repair and reject."""
-    from dualstream_assets.audience.split import inspect_release
-
-    for line in inspect_release(zip_path, _estate()).lines():
-        click.echo(line)
-
-
-@release.command("add")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-def release_add(files: tuple[Path, ...]) -> None:
-    """Check FILES (a release ZIP, CMS and OIG lists) and put them into the inbox."""
-    from dualstream_assets.entry import open_workplace
-    from dualstream_assets.registry.release import add
-
-    workplace = open_workplace()
-    for path in add(files, workplace.endpoints.inbox, workplace.estate.limits):
-        click.echo(path)
+from dualstream_assets.commands.arguments import declared_estate
 
 
 @click.group()
@@ -66,7 +32,7 @@ def audience_build(zip_path: Path, lists: Path | None, out: Path) -> None:
 
     from dualstream_assets.audience.split import build_audience_from_zip
 
-    estate = _estate()
+    estate = declared_estate()
     today = datetime.now(UTC).astimezone(estate.zone).date()
     manifest = build_audience_from_zip(zip_path, out, estate, lists_folder=lists, today=today)
     for name, facts in manifest.files.items():
@@ -86,7 +52,7 @@ def audience_rule(address_or_domain: str) -> None:
         raise click.UsageError(
             f"{address_or_domain!r} is neither an address nor a domain such as clinic.example"
         )
-    classifier = Classifier.of(_estate())
+    classifier = Classifier.of(declared_estate())
     classify = classifier.classify_address if "@" in address_or_domain else classifier.classify_domain
     ruling = classify(address_or_domain)
     click.echo(f"{ruling.segment}  rule {ruling.rule}  {ruling.evidence}")
