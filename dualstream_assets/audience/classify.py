@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from dualstream_assets.audience.tables import Tables, packaged_tables
+from dualstream_assets.audience.tables import Tables, packaged_tables, self_and_parents
 from dualstream_assets.estate.model import Estate, Segment
 
 _DIRECT_WORD = re.compile(r"\bdirect\b", re.IGNORECASE)
@@ -44,6 +44,7 @@ RULES: dict[str, str] = {
     "direct-label": "a DNS label of the domain is one that Direct networks use (direct, hisp, …)",
     "direct-suffix": "the domain lies below a known Direct network's name",
     "giant": "an organisation that is no prospect (the plan's five, and what the estate adds)",
+    "disposable": "a throw-away mailbox that nobody reads after an hour",
     "misspelt-tld": "the ending is no top-level domain but nearly one",
     "misspelt-consumer": "a consumer domain with a typing error",
     "review-domain": "a domain that a person decides on",
@@ -58,29 +59,25 @@ RULES: dict[str, str] = {
 }
 """Every rule with its meaning; ids are stable, other tables and files name them."""
 
+_INSTITUTIONAL = Ruling("institutional", "institutional", "no other rule fired")
+
 
 class Classifier:
     """Rules over one set of tables."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
+        self._names = tables.names()
 
     @classmethod
     def of(cls, estate: Estate) -> Classifier:
-        """The packaged tables with the estate's additions."""
+        """The packaged tables with the estate's additions and removals."""
         return cls(packaged_tables().with_estate(estate.audience))
 
     def classify_domain(self, domain: str) -> Ruling:
         """Rule on a domain alone; case and a trailing dot do not matter."""
         name = domain.strip().rstrip(".").lower()
-        return (
-            self._direct(name)
-            or self._dropped(name)
-            or self._review(name)
-            or self._consumer(name)
-            or self._foreign(name)
-            or Ruling("institutional", "institutional", "no other rule fired")
-        )
+        return _INSTITUTIONAL if self._meets_no_entry(name) else self._by_rules(name)
 
     def classify_address(
         self, address: str, *, endpoint_type: str | None = None, description: str | None = None
@@ -109,64 +106,99 @@ class Classifier:
         """Whether a left side names a desk, not a person."""
         return local in self.tables.roles
 
-    def _direct(self, name: str) -> Ruling | None:
+    def is_foreign(self, domain: str) -> bool:
+        """Whether the domain's ending is another country's (US, its territories and world-wide sold codes are not)."""
+        tld = domain.rsplit(".", 1)[-1]
+        return self._is_foreign_ending(tld) and self.tables.not_dropped.isdisjoint(self_and_parents(domain))
+
+    def _meets_no_entry(self, name: str) -> bool:
+        """The sieve before the rules: most domains are practices' own and need no rule but the last."""
         labels = name.split(".")
-        for label in labels[:-2]:
-            if label in self.tables.direct_labels:
+        if not self._names.isdisjoint(labels) or self._is_foreign_ending(labels[-1]):
+            return False
+        while name:
+            if name in self._names:
+                return False
+            name = name.partition(".")[2]
+        return True
+
+    def _by_rules(self, name: str) -> Ruling:
+        parents = self_and_parents(name)
+        return (
+            self._direct(parents)
+            or self._dropped(parents)
+            or self._review(parents)
+            or self._consumer(parents)
+            or (Ruling("dropped", "foreign-tld", f".{parents[-1]}") if self.is_foreign(name) else None)
+            or _INSTITUTIONAL
+        )
+
+    def _direct(self, parents: list[str]) -> Ruling | None:
+        tables, name = self.tables, parents[0]
+        for label in name.split(".")[:-2]:
+            if label in tables.direct_labels and tables.not_direct.isdisjoint(parents):
                 return Ruling("direct", "direct-label", f"label {label!r} in {name}")
-        for parent in _self_and_parents(name):
-            if parent in self.tables.direct_any:
-                return Ruling("direct", "direct-suffix", f"{parent} ({self.tables.direct_any[parent]})")
-            if parent in self.tables.direct_below and parent != name:
-                return Ruling(
-                    "direct", "direct-suffix", f"below {parent} ({self.tables.direct_below[parent]})"
-                )
+        for parent in parents:
+            if parent in tables.direct_any:
+                return Ruling("direct", "direct-suffix", f"{parent} ({tables.direct_any[parent]})")
+            if parent in tables.direct_below and parent != name:
+                return Ruling("direct", "direct-suffix", f"below {parent} ({tables.direct_below[parent]})")
+            if parent in tables.not_direct:
+                break
         return None
 
-    def _dropped(self, name: str) -> Ruling | None:
-        for parent in _self_and_parents(name):
-            if parent in self.tables.dropped:
-                return Ruling("dropped", "giant", f"{parent} ({self.tables.dropped[parent]})")
-        tld = name.rsplit(".", 1)[-1]
-        if tld in self.tables.misspelt_tlds:
-            return Ruling(
-                "dropped", "misspelt-tld", f".{tld}, likely .{self.tables.misspelt_tlds[tld]} was meant"
-            )
-        if name in self.tables.misspelt and name not in self.tables.not_consumer:
-            return Ruling(
-                "dropped", "misspelt-consumer", f"{name}, likely {self.tables.misspelt[name]} was meant"
-            )
+    def _dropped(self, parents: list[str]) -> Ruling | None:
+        tables, name, tld = self.tables, parents[0], parents[-1]
+        for parent in parents:
+            if parent in tables.dropped:
+                return Ruling("dropped", "giant", f"{parent} ({tables.dropped[parent]})")
+            if parent in tables.disposable:
+                return Ruling("dropped", "disposable", f"{parent} gives throw-away mailboxes")
+            if parent in tables.not_dropped:
+                return None
+        if tld in tables.misspelt_tlds:
+            return Ruling("dropped", "misspelt-tld", f".{tld}, likely .{tables.misspelt_tlds[tld]} was meant")
+        known = name in tables.consumer or not tables.not_consumer.isdisjoint(parents)
+        if name in tables.misspelt and not known:
+            return Ruling("dropped", "misspelt-consumer", f"{name}, likely {tables.misspelt[name]} was meant")
         return None
 
-    def _review(self, name: str) -> Ruling | None:
-        if name in self.tables.review_bare:
-            return Ruling("review", "review-vendor", f"{name}: {self.tables.review_bare[name]}")
-        if name in self.tables.direct_below:
-            vendor = self.tables.direct_below[name]
+    def _review(self, parents: list[str]) -> Ruling | None:
+        tables, name = self.tables, parents[0]
+        if name in tables.review_bare:
+            return Ruling("review", "review-vendor", f"{name}: {tables.review_bare[name]}")
+        if name in tables.direct_below and name not in tables.not_review:
             return Ruling(
-                "review", "review-vendor", f"bare {name} ({vendor}): staff mail or a mistyped Direct address"
+                "review",
+                "review-vendor",
+                f"bare {name} ({tables.direct_below[name]}): staff mail or a mistyped Direct address",
             )
-        for parent in _self_and_parents(name):
-            if parent in self.tables.review_any:
-                return Ruling("review", "review-domain", f"{parent}: {self.tables.review_any[parent]}")
+        for parent in parents:
+            if parent in tables.review_any:
+                return Ruling("review", "review-domain", f"{parent}: {tables.review_any[parent]}")
+            if parent in tables.not_review:
+                return None
         labels = name.split(".")
-        if len(labels) > 1 and labels[-2] in self.tables.direct_labels:
+        if len(labels) > 1 and labels[-2] in tables.direct_labels:
             return Ruling("review", "review-direct-shape", f"the registered name itself is {labels[-2]!r}")
         return None
 
-    def _consumer(self, name: str) -> Ruling | None:
+    def _consumer(self, parents: list[str]) -> Ruling | None:
+        tables, name = self.tables, parents[0]
         labels = name.split(".")
-        if name in self.tables.not_consumer or labels[-1] in _PROTECTED_TLDS or "k12" in labels:
+        if labels[-1] in _PROTECTED_TLDS or "k12" in labels:
             return None
-        if name in self.tables.consumer:
-            operator, source = self.tables.consumer[name]
+        if name in tables.consumer:
+            operator, source = tables.consumer[name]
             return Ruling("consumer", "consumer-domain", f"{name} ({operator}, {source})")
-        for parent in list(_self_and_parents(name))[1:]:
-            if parent in self.tables.consumer_suffixes:
+        for parent in parents:
+            if parent in tables.consumer_suffixes and parent != name:
                 return Ruling(
-                    "consumer", "consumer-suffix", f"below {parent} ({self.tables.consumer_suffixes[parent]})"
+                    "consumer", "consumer-suffix", f"below {parent} ({tables.consumer_suffixes[parent]})"
                 )
-        operator = self.tables.consumer_stems.get(labels[0])
+            if parent in tables.not_consumer:
+                return None
+        operator = tables.consumer_stems.get(labels[0])
         if operator and self._is_country_form(labels[1:]):
             return Ruling("consumer", "consumer-family", f"{labels[0]}.* ({operator})")
         return None
@@ -177,16 +209,12 @@ class Classifier:
         is_country = len(code) == 2 and self.tables.open_codes.get(code, "territory") == "territory"  # noqa: PLR2004
         return is_country and (not middle or (len(middle) == 1 and middle[0] in _STEM_MIDDLES))
 
-    def _foreign(self, name: str) -> Ruling | None:
-        tld = name.rsplit(".", 1)[-1]
-        return Ruling("dropped", "foreign-tld", f".{tld}") if self.is_foreign(name) else None
-
-    def is_foreign(self, domain: str) -> bool:
-        """Whether the domain's ending is another country's (US, its territories and world-wide sold codes are not)."""
-        tld = domain.rsplit(".", 1)[-1]
+    def _is_foreign_ending(self, tld: str) -> bool:
         return (len(tld) == 2 and tld not in self.tables.open_codes) or tld.startswith("xn--")  # noqa: PLR2004
 
     def _shape(self, local: str, domain: str, description: str) -> Ruling | None:
+        if not self.tables.not_review.isdisjoint(self_and_parents(domain)):
+            return None
         if _LOCAL_SAYS_DIRECT.search(local):
             return Ruling("review", "review-direct-local-part", "the left side says direct")
         labels = domain.split(".")
@@ -217,9 +245,3 @@ def classify_address(
 ) -> Ruling:
     """Rule on an address by the packaged tables alone; arguments as in `Classifier.classify_address`."""
     return _packaged().classify_address(address, endpoint_type=endpoint_type, description=description)
-
-
-def _self_and_parents(name: str) -> list[str]:
-    """`a.b.c` gives `a.b.c`, `b.c`, `c`: a suffix is only ever matched at a label's border."""
-    labels = name.split(".")
-    return [".".join(labels[i:]) for i in range(len(labels))]

@@ -1,4 +1,4 @@
-"""What becomes of each candidate: one row of one file, decided on narrow columns only (ids, not texts).
+"""What becomes of each candidate: one row of one file, decided on narrow columns only.
 
 An address becomes one row, under the NPI of the best rank; every other candidate is a reject with its reason.
 """
@@ -23,8 +23,20 @@ class ConservationError(AssertionError):
     """Candidates in and rows out differ: nothing was published. A bug of ours, never of the data."""
 
 
+def codes_of(candidates: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """NPIs and addresses as numbers from 0 (columns `person`, `mailbox`, null where none is); and NPIs by number."""
+    import polars as pl
+
+    npis = candidates["npi"].drop_nulls().unique(maintain_order=True)
+    numbered = npis.to_frame().with_row_index("person")
+    persons = candidates.select("npi").join(numbered, on="npi", how="left", maintain_order="left")["person"]
+    mailboxes = candidates.select(pl.col("address").rank("dense").cast(pl.UInt32).alias("mailbox") - 1)
+    return mailboxes.insert_column(0, persons), npis
+
+
 def decide(
     candidates: pl.DataFrame,
+    codes: pl.DataFrame,
     ruled: pl.DataFrame,
     people: pl.DataFrame,
     classifier: Classifier,
@@ -33,108 +45,146 @@ def decide(
     """One row per candidate, in the order in which the files are written.
 
     Args:
-        candidates: columns `id`, `npi`, `address`, `reason` (why a text is no address), `text`.
-        ruled: per address, columns of `rulings.rulings`.
-        people: per NPI, columns `block`, `block_evidence`, `opted_out` and those of `rank.revalidation_of`.
+        candidates: columns `reason` (why a text is no address), `text`.
+        codes: row by row beside `candidates`, as `codes_of` gives it.
+        ruled: row by row beside `candidates`, columns of `rulings.rulings`.
+        people: one row per NPI of `candidates`, by its number: columns `npi`, `block`, `block_evidence`, `opted_out`
+            and those of `rank.revalidation_of`.
 
     Returns:
-        Columns `id`, `file` (a segment or `rejects`), `why` and `why_evidence` (of a reject), `rank` (from 1, per file;
-        null in rejects), `npis` and `npi_count` (eligible NPIs of the address; in rejects its own).
+        Columns `id` (row of `candidates`, from 0), `person` (row of `people`, null without NPI), `file` (a segment or
+        `rejects`), `why` and `why_evidence` (of a reject), `rank` (from 1, per file; null in rejects), `npis` (null
+        unless several eligible NPIs share the address) and `npi_count`.
 
     Raises:
         ConservationError: the parts do not add up to the candidates.
     """
     import polars as pl
 
-    foreign = [d for d in ruled["domain"].unique() if classifier.is_foreign(d)]
+    if codes["person"].drop_nulls().n_unique() != people.height:
+        raise ConservationError("the people are not those of the candidates: not published")
+    places = people.with_row_index("person").sort(*sort_keys(order))["person"].arg_sort()
+    out = _reasons(candidates, codes, ruled, people, classifier)
+    judged = pl.DataFrame(
+        [
+            pl.int_range(candidates.height, dtype=pl.UInt32, eager=True).alias("id"),
+            *codes,
+            places.gather(codes["person"]).cast(pl.UInt32).alias("place"),
+            ruled["segment"].alias("file"),
+        ]
+    ).join(out, on="id", how="left", maintain_order="left")
+    kept = (
+        judged.filter(pl.col("why").is_null())
+        .drop("why", "why_evidence")
+        .sort("place", "id")
+        .with_columns(
+            (pl.col("mailbox").cast(pl.UInt64) * 2**32 + pl.col("place"))
+            .is_first_distinct()
+            .alias("is_first_of_pair")
+        )
+    )
+    pairs = kept.filter("is_first_of_pair").with_columns(pl.col("mailbox").is_first_distinct().alias("wins"))
+    pairs = pairs.join(_together(pairs, people), on="mailbox", how="left", maintain_order="left")
+    winners = pairs.filter("wins")
+    repeated = kept.filter(~pl.col("is_first_of_pair"))
+    rejects = [
+        _reject(judged.filter(pl.col("why").is_not_null()), pl.col("why"), pl.col("why_evidence")),
+        _reject(
+            pairs.filter(~pl.col("wins")), pl.lit(SHARED), pl.format("its row stands under NPI {}", "under")
+        ),
+        _reject(repeated, pl.lit(REPEATED), pl.lit("the same NPI and address, filed before")),
+    ]
+    fates = pl.concat([_rows_of(winners), pl.concat(rejects).sort("id")])
+    _conserved(candidates, fates, winners)
+    return fates
+
+
+def _reasons(
+    candidates: pl.DataFrame,
+    codes: pl.DataFrame,
+    ruled: pl.DataFrame,
+    people: pl.DataFrame,
+    classifier: Classifier,
+) -> pl.DataFrame:
+    """The candidates that are out: `id`, `why`, `why_evidence`."""
+    import polars as pl
+
+    foreign = [d for d in ruled["domain"].drop_nulls().unique().to_list() if classifier.is_foreign(d)]
+    is_foreign = pl.col("domain").is_in(pl.Series(foreign, dtype=pl.Categorical).implode())
+    text = {name: pl.col(name).cast(pl.String) for name in ("domain", "rule", "evidence")}
     reasons: list[tuple[pl.Expr, pl.Expr, pl.Expr]] = [
         (
             pl.col("reason").is_not_null(),
-            pl.format("refused-{}", pl.col("reason").str.replace_all("_", "-")),
+            pl.format("refused-{}", pl.col("reason").str.replace_all("_", "-", literal=True)),
             pl.col("text"),
         ),
-        (pl.col("segment") == "dropped", pl.col("rule"), pl.col("evidence")),
+        (pl.col("segment") == "dropped", text["rule"], text["evidence"]),
         (pl.col("block").is_not_null(), pl.col("block"), pl.col("block_evidence")),
-        (
-            pl.col("domain").is_in(foreign) & (pl.col("segment") != "direct"),
-            pl.lit("foreign-tld"),
-            pl.col("domain"),
-        ),
+        (is_foreign & (pl.col("segment") != "direct"), pl.lit("foreign-tld"), text["domain"]),
     ]
-    sorting = ["revalidation_status", "due_date", "days_overdue", "opted_out"]
-    joined = (
-        candidates.select("id", "npi", "address", "reason", "text")
-        .join(ruled.drop("role_account"), on="address", how="left", maintain_order="left")
-        .join(
-            people.select("npi", "block", "block_evidence", *sorting),
-            on="npi",
-            how="left",
-            maintain_order="left",
-        )
+    beside = [
+        candidates.select("reason", "text"),
+        ruled.select("domain", "segment", "rule", "evidence"),
+        people.select(pl.col("block", "block_evidence").gather(codes["person"])),
+    ]
+    return (
+        pl.concat(beside, how="horizontal")
+        .with_row_index("id")
+        .filter(pl.any_horizontal(when.fill_null(value=False) for when, _, _ in reasons))
         .select(
             "id",
-            "npi",
-            "address",
-            pl.col("segment").alias("file"),
             pl.coalesce(pl.when(when).then(why) for when, why, _ in reasons).alias("why"),
             pl.coalesce(pl.when(when).then(said) for when, _, said in reasons).alias("why_evidence"),
-            *sorting,
         )
     )
-    out = joined.filter(pl.col("why").is_not_null())
-    kept = (
-        joined.filter(pl.col("why").is_null())
-        .drop("why", "why_evidence")
-        .sort(*sort_keys(order), "address", "id")
-    )
-    first_of_pair = kept.sort("id").unique(["address", "npi"], keep="first", maintain_order=True).select("id")
-    pairs = kept.join(first_of_pair, on="id", how="semi", maintain_order="left")
-    winners = pairs.group_by("address", maintain_order=True).agg(
-        pl.col("id", "npi", "file").first(),
-        pl.col("npi").sort().str.join(";").alias("npis"),
-        pl.len().cast(pl.Int64).alias("npi_count"),
-    )
-    shared = (
-        pairs.join(winners.select("id"), on="id", how="anti")
-        .join(winners.select("address", pl.col("npi").alias("under")), on="address", how="left")
-        .select(
-            "id",
-            "npi",
-            pl.lit(SHARED).alias("why"),
-            pl.format("its row stands under NPI {}", "under").alias("why_evidence"),
+
+
+def _together(pairs: pl.DataFrame, people: pl.DataFrame) -> pl.DataFrame:
+    """Mailboxes that several people share: `mailbox`, `under` (the first one's NPI), `npis`, `npi_count`."""
+    import polars as pl
+
+    several = pairs.filter(pl.col("mailbox").is_duplicated()).select("mailbox", "person")
+    return (
+        several.with_columns(people["npi"].gather(several["person"]))
+        .group_by("mailbox", maintain_order=True)
+        .agg(
+            pl.col("npi").first().alias("under"),
+            pl.col("npi").sort().str.join(";").alias("npis"),
+            pl.len().cast(pl.UInt32).alias("npi_count"),
         )
     )
-    repeated = kept.join(first_of_pair, on="id", how="anti").select(
+
+
+def _rows_of(winners: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the four segment files, ranked."""
+    import polars as pl
+
+    nothing = pl.lit(None, pl.String)
+    return winners.select(
         "id",
-        "npi",
-        pl.lit(REPEATED).alias("why"),
-        pl.lit("the same NPI and address, filed before").alias("why_evidence"),
-    )
-    rejects = (
-        pl.concat([out.select("id", "npi", "why", "why_evidence"), shared, repeated])
-        .sort("id")
-        .select(
-            "id",
-            pl.lit(REJECTS).alias("file"),
-            "why",
-            "why_evidence",
-            pl.lit(None, pl.UInt32).alias("rank"),
-            pl.col("npi").alias("npis"),
-            pl.col("npi").is_not_null().cast(pl.Int64).alias("npi_count"),
-        )
-    )
-    rows = winners.select(
-        "id",
+        "person",
         "file",
-        pl.lit(None, pl.String).alias("why"),
-        pl.lit(None, pl.String).alias("why_evidence"),
+        nothing.alias("why"),
+        nothing.alias("why_evidence"),
         pl.col("id").cum_count().over("file").cast(pl.UInt32).alias("rank"),
         "npis",
-        "npi_count",
+        pl.col("npi_count").fill_null(1),
     )
-    fates = pl.concat([rows, rejects])
-    _conserved(candidates, fates, winners)
-    return fates
+
+
+def _reject(rows: pl.DataFrame, why: pl.Expr, evidence: pl.Expr) -> pl.DataFrame:
+    import polars as pl
+
+    return rows.select(
+        "id",
+        "person",
+        pl.lit(REJECTS, pl.Categorical).alias("file"),
+        why.alias("why"),
+        evidence.alias("why_evidence"),
+        pl.lit(None, pl.UInt32).alias("rank"),
+        pl.lit(None, pl.String).alias("npis"),
+        pl.col("person").is_not_null().cast(pl.UInt32).alias("npi_count"),
+    )
 
 
 def _conserved(candidates: pl.DataFrame, fates: pl.DataFrame, winners: pl.DataFrame) -> None:
@@ -144,7 +194,7 @@ def _conserved(candidates: pl.DataFrame, fates: pl.DataFrame, winners: pl.DataFr
             f"{candidates.height:,} candidates in, {fates.height:,} rows out, {different:,} of them different:"
             " not published"
         )
-    if winners["address"].n_unique() != winners.height:
+    if winners["mailbox"].n_unique() != winners.height:
         raise ConservationError("an address has two rows: not published")
     if not set(fates["file"].unique()) <= {*SEGMENTS, REJECTS}:
         raise ConservationError("a candidate belongs to no file: not published")

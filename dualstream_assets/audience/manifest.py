@@ -32,7 +32,10 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("evidence", "what it fired on"),
     ("npis", "all eligible NPIs that share the address, joined by ;"),
     ("npi_count", "how many these are"),
-    ("revalidation_status", "overdue, due_soon, due_later, tbd, none; unknown where the list is missing"),
+    (
+        "revalidation_status",
+        "overdue, due_soon, due_later, tbd, gone, none; unknown where the list is missing",
+    ),
     ("due_date", "ISO, or empty"),
     ("days_overdue", "whole days, or empty"),
     ("rank", "1 is first in its file"),
@@ -76,6 +79,7 @@ class Manifest:
         today: the day that overdue was counted from (ISO).
         counts: `candidates`, `segments`, `rules`, `rejects` (reason -> candidates), `role_accounts`.
         plan: our figures under the keys of `PLAN`.
+        decisions: what people decided (`decisions.Decisions.facts`).
     """
 
     files: Mapping[str, FileFacts]
@@ -87,6 +91,7 @@ class Manifest:
     counts: Mapping[str, Any]
     repairs: Mapping[str, Any]
     plan: Mapping[str, float]
+    decisions: Mapping[str, Any]
 
     @property
     def missing_lists(self) -> tuple[str, ...]:
@@ -99,39 +104,44 @@ class Manifest:
 
 
 def read_manifest(folder: Path, name: str = MANIFEST) -> Manifest | None:
-    """The manifest of a folder; None where nothing is published."""
+    """The manifest of a folder; None where nothing is published, or where it is not in our form of today."""
     path = folder / name
-    if not path.exists():
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return Manifest(
+            **{**raw, "files": {name: FileFacts(**facts) for name, facts in raw["files"].items()}}
+        )
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    return Manifest(**{**raw, "files": {name: FileFacts(**facts) for name, facts in raw["files"].items()}})
 
 
 def plan_figures(pairs: pl.DataFrame) -> dict[str, float]:
     """The figures of the plan's table, counted as the plan counted: distinct pairs, no drop list, giants apart.
 
     Args:
-        pairs: columns `npi`, `address`, `domain`, `segment`, `rule` of every address found.
+        pairs: columns `person`, `mailbox` (any codes), `domain`, `segment`, `rule` of every candidate; those without
+            mailbox do not count.
     """
     import polars as pl
 
-    distinct = pairs.unique(["npi", "address"])
     giant = pl.col("rule") == "giant"
+    counted = pl.col("segment").is_in(["consumer", "direct", "institutional"]) | giant
+    distinct = pairs.filter(pl.col("mailbox").is_not_null() & counted).unique(["person", "mailbox"])
     institutional = distinct.filter((pl.col("segment") == "institutional") | giant)
     consumer = distinct.filter(pl.col("segment") == "consumer")
     domains = institutional.group_by("domain").agg(
-        pl.len().alias("rows"), pl.col("npi").n_unique().alias("npis")
+        pl.len().alias("rows"), pl.col("person").n_unique().alias("people")
     )
     rows = institutional.height
     top = sum(domains["rows"].sort(descending=True).head(100).to_list())
     return {
         "direct_rows": distinct.filter(pl.col("segment") == "direct").height,
         "consumer_rows": consumer.height,
-        "consumer_npis": consumer["npi"].n_unique(),
+        "consumer_npis": consumer["person"].n_unique(),
         "institutional_rows": rows,
-        "institutional_npis": institutional["npi"].n_unique(),
+        "institutional_npis": institutional["person"].n_unique(),
         "institutional_domains": domains.height,
-        "singleton_share": round(domains.filter(pl.col("npis") == 1).height / max(1, domains.height), 4),
+        "singleton_share": round(domains.filter(pl.col("people") == 1).height / max(1, domains.height), 4),
         "top_100_share": round(top / max(1, rows), 4),
         "institutional_rows_without_giants": institutional.filter(~giant).height,
     }

@@ -48,6 +48,7 @@ def publish(
     tables_version: str,
     repairs: Mapping[str, Any],
     plan: Mapping[str, float],
+    decisions: Mapping[str, Any],
 ) -> Manifest:
     """Write the parts (keys of `FILES` -> slices of text rows, at least one each) and the manifest into `out`.
 
@@ -71,6 +72,7 @@ def publish(
             counts=_counts(facts, tallies),
             repairs=repairs,
             plan=plan,
+            decisions=decisions,
         )
         (beside / MANIFEST).write_text(manifest.text(), encoding="utf-8", newline="")
         with _alone(out):

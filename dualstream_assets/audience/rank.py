@@ -1,7 +1,8 @@
 """In which order people are written to: by when their enrolment must be revalidated (facts: nppes section 2.1).
 
 Overdue does not mean deactivated: most dated enrolments are past due, some for years. So *how long* overdue decides
-inside a band, the freshest first. An opted-out provider owes Medicare nothing and comes last.
+inside a band, the freshest first. Who is overdue and no longer enrolled (PPEF) is gone and comes last but for those who
+opted out: they owe Medicare nothing.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def order_of(declared: Audience) -> RankOrder:
     return RankOrder.OVERDUE_FIRST if declared.overdue_first else RankOrder.BANDED
 
 
-def revalidation_of(npis: pl.DataFrame, revalidation: pl.DataFrame | None, today: date) -> pl.DataFrame:
-    """For each NPI its `revalidation_status`, `due_date` and `days_overdue` (null unless overdue).
+def revalidation_of(npis: pl.DataFrame, revalidation: pl.LazyFrame | None, today: date) -> pl.DataFrame:
+    """For each NPI its `revalidation_status`, `due_date` and `days_overdue` (null unless the date has passed).
 
     Args:
         npis: frame with a column `npi`, one row each.
@@ -59,21 +60,22 @@ def revalidation_of(npis: pl.DataFrame, revalidation: pl.DataFrame | None, today
         .then(pl.lit("none"))
         .when(due.is_null())
         .then(pl.lit("tbd"))
+        .when((due < today) & ~pl.col("enrolled").fill_null(value=True))
+        .then(pl.lit("gone"))
         .when(due < today)
         .then(pl.lit("overdue"))
         .when(due <= today + timedelta(days=DUE_SOON_DAYS))
         .then(pl.lit("due_soon"))
         .otherwise(pl.lit("due_later"))
     )
-    return (
-        npis.select("npi")
-        .join(revalidation, on="npi", how="left")
-        .select(
-            "npi",
-            status.alias("revalidation_status"),
-            due.alias("due_date"),
-            pl.when(due < today).then((pl.lit(today) - due).dt.total_days()).alias("days_overdue"),
-        )
+    wanted = npis.select("npi")
+    known = revalidation.join(wanted.lazy(), on="npi", how="semi")
+    known = known.select("npi", "effective_date", "enrolments", "enrolled").collect(engine="streaming")
+    return wanted.join(known, on="npi", how="left", maintain_order="left").select(
+        "npi",
+        status.alias("revalidation_status"),
+        due.alias("due_date"),
+        pl.when(due < today).then((pl.lit(today) - due).dt.total_days()).alias("days_overdue"),
     )
 
 
@@ -100,5 +102,5 @@ def sort_keys(order: RankOrder) -> list[pl.Expr]:
             .then(3)
             .otherwise(status.replace_strict({"due_later": 4, "tbd": 5}, default=6, return_dtype=pl.Int64))
         )
-    last = pl.when(pl.col("opted_out")).then(7).otherwise(band)
+    last = pl.when(pl.col("opted_out")).then(8).when(status == "gone").then(7).otherwise(band)
     return [last, overdue.fill_null(0), pl.col("due_date").fill_null(date.max), pl.col("npi")]

@@ -11,22 +11,25 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualstream_assets.audience import decisions
 from dualstream_assets.audience.classify import Classifier
 from dualstream_assets.audience.eligible import eligibility
-from dualstream_assets.audience.fates import decide
-from dualstream_assets.audience.manifest import COLUMNS, Manifest, plan_figures
+from dualstream_assets.audience.fates import REJECTS, codes_of, decide
+from dualstream_assets.audience.manifest import Manifest, plan_figures
 from dualstream_assets.audience.publish import FILES, publish
 from dualstream_assets.audience.rank import order_of, revalidation_of
+from dualstream_assets.audience.rows import text_rows
 from dualstream_assets.audience.rulings import count_rules, rulings
 from dualstream_assets.estate.model import Estate
-from dualstream_assets.registry.release import ReleaseReport, find_lists, inspect
+from dualstream_assets.registry.cache import Cache
+from dualstream_assets.registry.release import find_lists, find_weeklies
+from dualstream_assets.registry.report import ReleaseReport, inspect
 from dualstream_assets.registry.shelf import ListTables, ReleaseTables, read_lists, read_release
 
 if TYPE_CHECKING:
     import polars as pl
 
 SLICE_ROWS = 20_000
-_FREE_TEXT = frozenset({"first_name", "last_name", "credential", "organization", "evidence", "endpoint_type"})
 
 
 def build_audience(
@@ -41,17 +44,20 @@ def build_audience(
     import polars as pl
 
     classifier, order = Classifier.of(estate), order_of(estate.audience)
-    candidates = release.endpoints.with_row_index("id")
-    ruled = rulings(candidates, classifier)
-    people = eligibility(release.providers, candidates["npi"], lists, today)
-    people = people.join(revalidation_of(people, lists.revalidation, today), on="npi", how="left")
-    fates = decide(candidates, ruled, people, classifier, order)
-    plan = plan_figures(candidates.select("npi", "address").drop_nulls("address").join(ruled, on="address"))
+    candidates = release.endpoints
+    decided = decisions.read(out)
+    ruled = decisions.apply(rulings(candidates, classifier), decided)
+    codes, npis = codes_of(candidates)
+    people = eligibility(release.providers, npis, lists, today)
+    people = people.hstack(revalidation_of(people, lists.revalidation, today).drop("npi"))
+    fates = decide(candidates, codes, ruled, people, classifier, order)
+    plan = plan_figures(pl.concat([codes, ruled.select("domain", "segment", "rule")], how="horizontal"))
 
     def slices(file: str) -> Iterator[pl.DataFrame]:
         mine = fates.filter(pl.col("file") == file)
         for offset in range(0, max(1, mine.height), SLICE_ROWS):
-            yield _rows(mine.slice(offset, SLICE_ROWS), candidates, ruled, people)
+            part = mine.slice(offset, SLICE_ROWS)
+            yield text_rows(part, candidates, ruled, people, rejects=file == REJECTS)
 
     return publish(
         out,
@@ -63,19 +69,35 @@ def build_audience(
         tables_version=classifier.tables.version,
         repairs=_repairs(release),
         plan=plan,
+        decisions=decided.facts(ruled),
     )
 
 
 def build_audience_from_zip(
-    path: Path, out: Path, estate: Estate, lists_folder: Path | None = None, *, today: date
+    path: Path,
+    out: Path,
+    estate: Estate,
+    lists_folder: Path | None = None,
+    *,
+    today: date,
+    cache: Cache | None = None,
 ) -> Manifest:
-    """Read a release ZIP, and the lists that lie in a folder (default: beside the ZIP), and split.
+    """Read a release ZIP, the weeklies beside it that continue it, and the lists of a folder, and split.
+
+    Args:
+        lists_folder: where the lists lie; default: beside the ZIP.
+        cache: keeps what was read, so that a second run need not read it again.
 
     Raises:
         RegistryError: what is wrong with a file, and the cure; nothing was written.
     """
-    release = read_release(path, estate.limits)
-    lists = read_lists(find_lists(lists_folder or path.parent))
+    found = find_lists(lists_folder or path.parent)
+    weeklies = find_weeklies(path.parent, date.min)
+    if cache is None:
+        lists, release = read_lists(found, estate.limits), read_release(path, estate.limits, weeklies)
+    else:  # the lists first: once they are kept, they need no memory
+        lists = cache.lists(found, estate.limits)
+        release = cache.release(path, estate.limits, weeklies)
     return build_audience(release, lists, out, estate, today)
 
 
@@ -84,50 +106,6 @@ def inspect_release(path: Path, estate: Estate) -> ReleaseReport:
     return inspect(
         path, estate.limits, rules=lambda candidates: count_rules(candidates, Classifier.of(estate))
     )
-
-
-def _rows(
-    fates: pl.DataFrame, candidates: pl.DataFrame, ruled: pl.DataFrame, people: pl.DataFrame
-) -> pl.DataFrame:
-    """The text columns of some rows of a file; free text is made harmless for spreadsheets (OWASP, CSV injection)."""
-    import polars as pl
-
-    ids = candidates["id"].search_sorted(fates["id"])  # ids are 0…n-1: this is a gather
-    wide = (
-        pl.concat([fates, candidates[ids].drop("id", "reason", "text")], how="horizontal")
-        .join(ruled, on="address", how="left", maintain_order="left")
-        .join(people, on="npi", how="left", maintain_order="left")
-    )
-    is_reject = pl.col("why").is_not_null()
-    flag = pl.when(pl.col("name_flag").fill_null(value=False) & ~is_reject).then(
-        pl.lit("; flag: same name and state on LEIE without NPI")
-    )
-    evidence = pl.when(is_reject).then(pl.col("why_evidence")).otherwise(pl.col("evidence"))
-    made = wide.with_columns(
-        pl.coalesce("organization", "affiliation").alias("organization"),
-        pl.col("address").alias("email"),
-        pl.when(is_reject).then(pl.lit("dropped")).otherwise(pl.col("segment")).alias("segment"),
-        pl.coalesce("why", "rule").alias("rule"),
-        pl.concat_str(evidence.fill_null(""), flag.otherwise(pl.lit("")))
-        .str.replace_all(r"\s+", " ")
-        .alias("evidence"),
-        pl.when(pl.col("role_account").fill_null(value=False))
-        .then(pl.lit("Y"))
-        .otherwise(pl.lit("N"))
-        .alias("role_account"),
-        pl.col("npi").alias("product_key"),
-    )
-    return made.select(_text(name) for name, _ in COLUMNS)
-
-
-def _text(column: str) -> pl.Expr:
-    import polars as pl
-
-    text = pl.col(column).cast(pl.String).fill_null("")
-    if column not in _FREE_TEXT:
-        return text
-    harmless = pl.concat_str(pl.lit("'"), text)
-    return pl.when(text.str.contains(r"^[=+\-@\t\r]")).then(harmless).otherwise(text).alias(column)
 
 
 def _repairs(release: ReleaseTables) -> dict[str, Any]:

@@ -1,13 +1,32 @@
-"""The audience: `audience build|rule`. They need no database and no lab."""
+"""The audience: `audience build|rule|decide|accept`. They start no lab.
+
+Only a build into our own state folder needs the database: it tells the gate that the files are new.
+"""
 
 from __future__ import annotations
 
+import getpass
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dualstream_assets.commands.arguments import declared_estate
+
+if TYPE_CHECKING:
+    from dualstream_assets.audience.decisions import Decision, Decisions
+    from dualstream_assets.clock import Clock
+
+OUT = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Folder of the published audience. Default: the one in our state folder.",
+)
+BY = click.option("--by", default=getpass.getuser, help="Who decides. Default: the login name.")
+_SUBJECT = r"(?:[^@\s]+@)?[^@\s.]+(?:\.[^@\s.]+)+"
 
 
 @click.group()
@@ -30,11 +49,15 @@ def audience_build(zip_path: Path, lists: Path | None, out: Path) -> None:
     """Split a release into the files of the plan, with a manifest; all of them or none."""
     from datetime import UTC, datetime
 
+    from dualstream_assets.audience.fit import rebuilding
     from dualstream_assets.audience.split import build_audience_from_zip
+    from dualstream_assets.entry import open_workplace
 
     estate = declared_estate()
     today = datetime.now(UTC).astimezone(estate.zone).date()
-    manifest = build_audience_from_zip(zip_path, out, estate, lists_folder=lists, today=today)
+    ours = out.resolve() == _folder(None).resolve()
+    with rebuilding(open_workplace()) if ours else nullcontext():
+        manifest = build_audience_from_zip(zip_path, out, estate, lists_folder=lists, today=today)
     for name, facts in manifest.files.items():
         click.echo(f"{facts.rows:>9,}  {name}")
     for name in manifest.missing_lists:
@@ -44,11 +67,13 @@ def audience_build(zip_path: Path, lists: Path | None, out: Path) -> None:
 
 @audience.command("rule")
 @click.argument("address_or_domain")
-def audience_rule(address_or_domain: str) -> None:
-    """Say which segment an ADDRESS or DOMAIN falls into, by which rule, on what evidence."""
+@OUT
+def audience_rule(address_or_domain: str, out: Path | None) -> None:
+    """Say which segment an ADDRESS or DOMAIN falls into, by which rule, on what evidence; and what was decided."""
+    from dualstream_assets.audience import decisions
     from dualstream_assets.audience.classify import Classifier
 
-    if not re.fullmatch(r"(?:[^@\s]+@)?[^@\s.]+(?:\.[^@\s.]+)+", address_or_domain.strip()):
+    if not re.fullmatch(_SUBJECT, address_or_domain.strip()):
         raise click.UsageError(
             f"{address_or_domain!r} is neither an address nor a domain such as clinic.example"
         )
@@ -56,3 +81,108 @@ def audience_rule(address_or_domain: str) -> None:
     classify = classifier.classify_address if "@" in address_or_domain else classifier.classify_domain
     ruling = classify(address_or_domain)
     click.echo(f"{ruling.segment}  rule {ruling.rule}  {ruling.evidence}")
+    found = decisions.read(_folder(out)).about(address_or_domain)
+    if found:
+        holds = decisions.may(ruling.segment, found.segment)
+        click.echo(
+            _decided(found) + ("" if holds else f"  (not applied to what the tables rule {ruling.segment})")
+        )
+
+
+@audience.command("decide")
+@click.argument("subject", required=False)
+@click.option("--segment", type=click.Choice(["institutional", "consumer", "direct", "dropped", "review"]))
+@click.option("--reason", help="Why, for the record; it becomes the evidence of the rows.")
+@click.option("--addresses", is_flag=True, help="List the waiting addresses too.")
+@BY
+@OUT
+def audience_decide(
+    subject: str | None, segment: str | None, reason: str | None, addresses: bool, by: str, out: Path | None
+) -> None:
+    """Decide what becomes of SUBJECT, an address or a domain in the review file. Without it: list what waits.
+
+    Only what the tables leave to a person can be sent to a file; anything can be dropped; review takes a decision
+    back. An address beats its domain, the newest decision beats older ones.
+    """
+    from dualstream_assets.audience import decisions
+    from dualstream_assets.audience.classify import Classifier
+
+    if subject is None:
+        if segment or reason:
+            raise click.UsageError("say whom: dualstream audience decide SUBJECT --segment … --reason …")
+        _list(_folder(out), decisions.read(_folder(out)), addresses=addresses)
+        return
+    if segment is None or reason is None:
+        raise click.UsageError("a decision needs --segment and --reason")
+    folder, clock = _place(out)
+    classifier = Classifier.of(declared_estate())
+    row = decisions.decide(folder, subject, segment, reason, by, clock.now(), classifier)
+    build = (
+        f"dualstream audience build --release ZIP --out {out}"
+        if out
+        else "dagster asset materialize --select 'group:audience' -m dualstream_assets.definitions"
+    )
+    click.echo(_decided(row))
+    click.echo(f"takes effect with the next build: {build}")
+
+
+@audience.command("accept")
+@click.option("--reason", required=True, help="Why the release may differ as it does, for the record.")
+@BY
+@OUT
+def audience_accept(reason: str, by: str, out: Path | None) -> None:
+    """Accept the drift of the published release: this release, and only what is found now."""
+    from dualstream_assets.audience.drift import accept
+
+    folder, clock = _place(out)
+    row = accept(folder, reason, by, clock.now(), declared_estate().audience.drift)
+    click.echo(f"accepted for {row.release}: {row.findings}")
+    if out is None:
+        click.echo(
+            "the gate sees it when the checks run again: dagster asset materialize --select"
+            " 'group:audience' -m dualstream_assets.definitions"
+        )
+
+
+def _folder(out: Path | None) -> Path:
+    """The folder to read from; nothing is made."""
+    from dualstream_assets.settings import Settings
+
+    return out or Settings.read().state / "audience"
+
+
+def _place(out: Path | None) -> tuple[Path, Clock]:
+    """The folder to write into, and whose time it is there."""
+    from dualstream_assets.clock import SystemClock
+    from dualstream_assets.entry import open_workplace
+
+    if out is not None:
+        return out, SystemClock()
+    workplace = open_workplace()
+    return workplace.paths.audience, workplace.clock
+
+
+def _list(folder: Path, decided: Decisions, *, addresses: bool) -> None:
+    from dualstream_assets.audience.decisions import waiting
+
+    found = waiting(folder)
+    for w in found:
+        row = decided.about(w.domain)
+        next_time = f"  decided {row.segment}, with the next build" if row else ""
+        click.echo(f"{w.rows:>7,}  {w.domain}  {', '.join(w.rules)}  {w.evidence}{next_time}")
+        for address in w.addresses if addresses else ():
+            click.echo(f"         {address}")
+    if not found:
+        click.echo(f"nothing waits in {folder}")
+    hidden = 0
+    for row in decided.rows:
+        if "@" in row.subject and not addresses:
+            hidden += 1
+        else:
+            click.echo(f"{row.decided_at[:10]}  {row.subject}  {_decided(row)}")
+    if hidden:
+        click.echo(f"and {hidden:,} decisions about single addresses: --addresses shows them")
+
+
+def _decided(row: Decision) -> str:
+    return f"decided {row.segment}: {row.evidence}"

@@ -1,12 +1,18 @@
-"""Releases and lists: `release add|inspect`. `inspect` needs no database and no lab."""
+"""Releases and lists: `release add|fetch|inspect`. `inspect` needs no database and no lab."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from dualstream_assets.commands.arguments import declared_estate
+if TYPE_CHECKING:
+    from dualstream_assets.workplace import Workplace
+
+KINDS = ("monthly", "weekly", "deactivated", "leie", "revalidation", "revoked", "opt-out", "ppef", "all")
 
 
 @click.group()
@@ -17,20 +23,55 @@ def release() -> None:
 @release.command("inspect")
 @click.argument("zip_path", metavar="ZIP", type=click.Path(path_type=Path))
 def release_inspect(zip_path: Path) -> None:
-    """Read a release and show counts per endpoint type, rule, repair and reject."""
+    """Read a release: counts per endpoint type, rule, repair and reject; and how the lists beside it stand."""
     from dualstream_assets.audience.split import inspect_release
+    from dualstream_assets.entry import open_workplace
+    from dualstream_assets.registry.known import list_lines
 
-    for line in inspect_release(zip_path, declared_estate()).lines():
+    workplace = open_workplace()
+    estate = workplace.estate
+    report = inspect_release(zip_path, estate)
+    lists = list_lines(zip_path.parent, _today(workplace), estate.limits)
+    for line in replace(report, lists=lists).lines():
         click.echo(line)
 
 
 @release.command("add")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def release_add(files: tuple[Path, ...]) -> None:
-    """Check FILES (a release ZIP, CMS and OIG lists) and put them into the inbox."""
+    """Check FILES (releases, CMS and OIG lists) and put them into the inbox, all or none."""
     from dualstream_assets.entry import open_workplace
+    from dualstream_assets.registry.known import list_finding
     from dualstream_assets.registry.release import add
 
     workplace = open_workplace()
-    for path in add(files, workplace.endpoints.inbox, workplace.estate.limits):
-        click.echo(path)
+    for one in add(files, workplace.endpoints.inbox, workplace.estate.limits):
+        click.echo(f"{one.path}: {one.said}")
+        if one.kind is not None:
+            found = list_finding(one.kind, one.source, _today(workplace), workplace.estate.limits)
+            click.echo(f"  {found.verdict}: {found.said}")
+
+
+@release.command("fetch")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), default=("all",), show_default=True)
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path, file_okay=False), help="Instead of the inbox."
+)
+def release_fetch(kinds: tuple[str, ...], folder: Path | None) -> None:
+    """Download the newest files from CMS and OIG, check them, put them into the inbox. `all` is all but ppef."""
+    from dualstream_assets.entry import open_workplace
+    from dualstream_assets.registry.download import fetch
+    from dualstream_assets.registry.published import EVERYTHING
+
+    workplace = open_workplace()
+    if folder is None and workplace.environment == "lab":
+        raise click.UsageError("the lab publishes a release of its own: name a folder with --to")
+    wanted = dict.fromkeys(
+        one for kind in kinds for one in (EVERYTHING if kind == "all" else (kind.replace("-", "_"),))
+    )
+    inbox = folder or workplace.endpoints.inbox
+    fetch(tuple(wanted), inbox, workplace.estate.limits, say=click.echo)
+
+
+def _today(workplace: Workplace) -> date:
+    return workplace.clock.now().astimezone(workplace.estate.zone).date()

@@ -62,17 +62,50 @@ def lab_run(command: tuple[str, ...]) -> None:
 @lab.command("release")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Folder to write into.")
 @click.option("--seed", type=int, default=None)
-def lab_release(out: Path, seed: int | None) -> None:
-    """Write the lab's NPPES release and lists: one seed, one world, byte for byte."""
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=None,
+    help="A release of this many providers (the real one: 9400000) instead of the lab's small world.",
+)
+@click.option(
+    "--endpoints",
+    type=click.IntRange(min=1),
+    default=None,
+    help="With --rows: rows of endpoint_pfile. Default: in proportion, 600000 for 9400000.",
+)
+def lab_release(out: Path, seed: int | None, rows: int | None, endpoints: int | None) -> None:
+    """Write the lab's NPPES release and lists: one seed, one world, byte for byte.
+
+    With --rows a release of full scale, and what a reader has to find in it in OUT/truth.
+    """
     from dualstream_assets.entry import open_estate
     from dualstream_assets.lab.release import write_release
-    from dualstream_assets.lab.world import World
+    from dualstream_assets.lab.world import World, _release_day
 
     estate = open_estate(lab_settings())
     assert estate.lab is not None  # noqa: S101  # open_estate refuses a lab without it
-    world = World.build(estate.lab.seed if seed is None else seed, estate.lab.domains, estate)
-    out.mkdir(parents=True, exist_ok=True)
-    click.echo(write_release(world, out))
+    seed = estate.lab.seed if seed is None else seed
+    if rows is None:
+        if endpoints is not None:
+            raise click.UsageError("--endpoints needs --rows")
+        click.echo(write_release(World.build(seed, estate.lab.domains, estate), out))
+        return
+    from dualstream_assets.lab.bulk import write_bulk
+
+    try:
+        made = write_bulk(
+            out,
+            rows=rows,
+            endpoints=endpoints,
+            seed=seed,
+            release_day=_release_day(estate.lab.epoch.date()),
+            say=click.echo,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(made.path)
+    click.echo(made.truth)
 
 
 @lab.command("dev")

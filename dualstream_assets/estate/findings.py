@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from dualstream_assets.estate.model import Estate
+
+_DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+_ADDED_AND_REMOVED = {
+    "consumer_domains": "not_consumer_domains",
+    "dropped_domains": "not_dropped_domains",
+    "direct_suffixes": "not_direct_suffixes",
+    "review_domains": "not_review_domains",
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,12 @@ class Finding:
 
 def rule_findings(estate: Estate) -> list[Finding]:
     """Every broken rule, in file order."""
-    return [*_egress(estate), *_streams(estate), *_hosts(estate)]
+    return [*_egress(estate), *_streams(estate), *_hosts(estate), *_audience(estate)]
+
+
+def domain_name(text: str) -> str:
+    """A domain as the classifier looks it up: `@Clinic.Example.`, `*.clinic.example` are `clinic.example`."""
+    return text.strip().lower().removeprefix("@").removeprefix("*").strip(".")
 
 
 def _egress(estate: Estate) -> Iterator[Finding]:
@@ -80,3 +94,21 @@ def _hosts(estate: Estate) -> Iterator[Finding]:
     for name, environment in estate.environments.items():
         if any(address.is_unspecified for address in environment.listen):
             yield Finding(f"environments.{name}.listen", "0.0.0.0 would listen to the world; name addresses")
+
+
+def _audience(estate: Estate) -> Iterator[Finding]:
+    """Names that are no domains, and names that say two things at once: added twice, or added and taken out."""
+    added_under: dict[str, str] = {}
+    for added, removed in _ADDED_AND_REMOVED.items():
+        names, out = (
+            {domain_name(text): text for text in getattr(estate.audience, key)} for key in (added, removed)
+        )
+        for key, texts in ((added, names), (removed, out)):
+            for name, text in texts.items():
+                if not _DOMAIN.fullmatch(name):
+                    yield Finding(f"audience.{key}", f"{text!r} is no domain such as clinic.example")
+        for name in sorted(names.keys() & out.keys()):
+            yield Finding(f"audience.{removed}", f"{name} is also under {added}: take it out of one")
+        for name in names:
+            if (first := added_under.setdefault(name, added)) != added:
+                yield Finding(f"audience.{added}", f"{name} is also under {first}: take it out of one")

@@ -6,8 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualstream_assets import pictures
 from dualstream_assets.estate import Estate
-from dualstream_assets.proofs import figures, pictures
+from dualstream_assets.proofs import figures
 from dualstream_assets.proofs.collect import Collected, collect
 from dualstream_assets.proofs.witness import Proved, by_stream
 from dualstream_assets.sending.forecast import forecast

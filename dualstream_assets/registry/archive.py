@@ -55,6 +55,7 @@ class Archive:
         kind: `monthly` (the full registry) or `weekly` (changes of one week).
         day: last day of the data, from the members' names; None where they do not say.
         fingerprint: hash of names, sizes and CRCs: the same content gives the same fingerprint.
+        record_bytes: the longest line that the estate allows.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Archive:
     day: date | None
     members: Mapping[str, Member]
     fingerprint: str
+    record_bytes: int
 
     def member(self, prefix: str) -> Member:
         """The data member with this prefix."""
@@ -124,6 +126,7 @@ def open_archive(path: Path, limits: Limits) -> Archive:
         day=last or _days(found["endpoint_pfile"].name)[1],
         members=found,
         fingerprint=_fingerprint(found),
+        record_bytes=limits.record_bytes,
     )
 
 

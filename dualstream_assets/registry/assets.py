@@ -1,7 +1,8 @@
 """Dagster rim of the registry: the release in the inbox, its two tables, and the CMS and OIG lists, as Parquet."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import dagster as dg
 
 from dualstream_assets import keys
 from dualstream_assets.estate import Estate
-from dualstream_assets.registry.archive import Archive, Member, open_archive
+from dualstream_assets.registry.archive import Archive
+from dualstream_assets.registry.chain import Chain, Skipped, find_chain, open_chain, verified_facts
 from dualstream_assets.registry.endpoints import COLUMNS as ENDPOINT_COLUMNS
-from dualstream_assets.registry.errors import RegistryError
+from dualstream_assets.registry.errors import RegistryError, ReleaseMissing
 from dualstream_assets.registry.medicare import EXCLUSION_COLUMNS, EXCLUSIONS, REVALIDATION_COLUMNS, ListKind
 from dualstream_assets.registry.providers import COLUMNS as PROVIDER_COLUMNS
 from dualstream_assets.resources import WorkplaceParam, look
@@ -31,11 +33,11 @@ def one_line() -> Iterator[None]:
         raise dg.Failure(str(error), allow_retries=False) from error
 
 
-def opened(workplace: Workplace) -> Archive:
-    """The release that `nppes/release` found.
+def opened_chain(workplace: Workplace) -> Chain:
+    """The release that `nppes/release` found, with its increments.
 
     Raises:
-        RegistryError: it was not looked for yet, or the file has changed since.
+        RegistryError: it was not looked for yet, or a file has changed since.
     """
     from dualstream_assets.registry.shelf import load_facts
 
@@ -43,15 +45,23 @@ def opened(workplace: Workplace) -> Archive:
     again = "Next: dagster asset materialize --select 'nppes/release' -m dualstream_assets.definitions"
     if not facts:
         raise RegistryError(f"nppes/release was not looked for yet. {again}")
-    archive = open_archive(Path(facts["path"]), workplace.estate.limits)
-    if archive.fingerprint != facts["fingerprint"]:
-        raise RegistryError(f"{archive.path.name} is not the file that nppes/release found. {again}")
-    return archive
+    path, *weeklies = [Path(text) for text in facts["paths"]]
+    try:
+        chain = open_chain(path, workplace.estate.limits, weeklies)
+    except ReleaseMissing as error:
+        raise RegistryError(f"{error}. It was there when nppes/release looked. {again}") from error
+    if chain.fingerprint != facts["fingerprint"]:
+        raise RegistryError(f"{path.name} or its increments are not what nppes/release found. {again}")
+    return replace(chain, skipped=tuple(Skipped(**one) for one in facts["skipped"]))
 
 
-def verified(member: Member) -> dict[str, Any]:
-    """What the directory says of a member: recorded only after its bytes were read and agreed."""
-    return {"member": member.name, "bytes": member.bytes, "crc32": f"{member.crc32:08x}"}
+def opened(workplace: Workplace) -> Archive:
+    """The base of `opened_chain`.
+
+    Raises:
+        RegistryError: it was not looked for yet, or a file has changed since.
+    """
+    return opened_chain(workplace).base
 
 
 def counts_table(title: str, counts: Mapping[str, int]) -> dg.MarkdownMetadataValue:
@@ -59,6 +69,13 @@ def counts_table(title: str, counts: Mapping[str, int]) -> dg.MarkdownMetadataVa
     rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     body = "\n".join(f"| {name or '(empty)'} | {count:,} |" for name, count in rows)
     return dg.MetadataValue.md(f"| {title} | count |\n|---|---:|\n{body}")
+
+
+def rows_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> dg.MarkdownMetadataValue:
+    """Rows as a table."""
+    names = list(columns)
+    lines = [names, ["---"] * len(names), *rows]
+    return dg.MetadataValue.md("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
 
 
 def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:  # noqa: ARG001
@@ -69,7 +86,7 @@ def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:  # no
         _providers(environment),
         _list_asset(
             keys.CMS_REVALIDATION,
-            (ListKind.REVALIDATION,),
+            (ListKind.REVALIDATION, ListKind.PPEF),
             REVALIDATION_COLUMNS,
             environment,
             "Medicare's revalidation due dates, one row per NPI.",
@@ -84,36 +101,51 @@ def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:  # no
     ]
 
 
+def repairs(counts: Mapping[str, Any]) -> dict[str, int]:
+    """Repairs of lines by kind, from a member's counts as plain data."""
+    return {kind: found for kind, found in counts["lines"].items() if kind not in ("rows", "unreadable")}
+
+
+def _of(chain: Chain) -> dict[str, Any]:
+    return {"release": chain.base.path.name, "increments": len(chain.increments), "data of": str(chain.day)}
+
+
 def _release(environment: str) -> dg.AssetsDefinition:
     @asset(
         **look(
             keys.NPPES_RELEASE,
             ROOM,
-            what="The newest monthly NPPES release in the inbox: its directory, read and within the estate's limits.",
-            red="there is none, it is a V1 release, truncated, or larger than the estate allows.",
+            what="The newest monthly NPPES release in the inbox and the weekly increments that continue it: their"
+            " directories, read and within the estate's limits.",
+            red="there is none, or one that is to be applied is V1, truncated, or larger than the estate allows.",
             do=ADD,
             environment=environment,
             kinds=("zip",),
         )
     )
     def release(workplace: WorkplaceParam) -> dg.MaterializeResult:
-        from dualstream_assets.registry.release import find_release
-        from dualstream_assets.registry.shelf import release_facts, save_facts
+        from dualstream_assets.registry.shelf import save_facts
 
         with one_line():
-            archive = open_archive(find_release(workplace.endpoints.inbox), workplace.estate.limits)
-        members = {m.prefix: m.bytes for m in archive.members.values()}
-        facts = {**release_facts(archive), "path": str(archive.path), "members": members}
-        save_facts(workplace.paths.registry, "release", facts)
+            chain = find_chain(workplace.endpoints.inbox, workplace.estate.limits)
+        base = chain.base
+        members = {m.prefix: m.bytes for m in base.members.values()}
+        paths = [str(archive.path) for archive in chain.archives]
+        save_facts(workplace.paths.registry, "release", {**chain.facts(), "paths": paths, "members": members})
+        weeklies = [(archive.path.name, "applied", "") for archive in chain.increments]
+        weeklies += [(one.name, "skipped", one.why) for one in chain.skipped]
         return dg.MaterializeResult(
             metadata={
-                "release": archive.path.name,
-                "data of": str(archive.day),
-                "kind": archive.kind,
-                "content": archive.fingerprint,
-                "path": dg.MetadataValue.path(str(archive.path)),
-                "zip bytes": archive.path.stat().st_size,
+                "release": base.path.name,
+                "data of": str(chain.day),
+                "kind": base.kind,
+                "content": chain.fingerprint,
+                "path": dg.MetadataValue.path(str(base.path)),
+                "zip bytes": base.path.stat().st_size,
                 **{f"{prefix} bytes": size for prefix, size in members.items()},
+                "increments": len(chain.increments),
+                "weekly files": rows_table(("file", "", "why"), weeklies),
+                "days not covered": ", ".join(f"{first} to {last}" for first, last in chain.gaps) or "none",
             }
         )
 
@@ -136,27 +168,29 @@ def _endpoints(environment: str) -> dg.AssetsDefinition:
     )
     def endpoints(workplace: WorkplaceParam) -> dg.MaterializeResult:
         from dualstream_assets.registry.columns import ENDPOINT_LAYOUT
-        from dualstream_assets.registry.endpoints import read_endpoints
-        from dualstream_assets.registry.shelf import plain, release_facts, save
+        from dualstream_assets.registry.shelf import read_endpoints_of, save
 
         with one_line():
-            archive = opened(workplace)
-            frame, counts = read_endpoints(archive)
-        member = archive.member(ENDPOINT_LAYOUT.prefix)
-        facts = {**release_facts(archive), "counts": plain(counts), "verified": verified(member)}
+            chain = opened_chain(workplace)
+            frame, counts = read_endpoints_of(chain)
+        facts = {**chain.facts(), "counts": counts, **verified_facts(chain, ENDPOINT_LAYOUT.prefix)}
         save(workplace.paths.registry, "endpoints", frame, facts)
         return dg.MaterializeResult(
             metadata={
-                "release": archive.path.name,
+                **_of(chain),
                 "dagster/row_count": frame.height,
-                "endpoint rows": counts.lines.rows,
-                "addresses": counts.addresses,
-                "only in the description": counts.only_in_description,
-                "unreadable lines": len(counts.lines.unreadable),
-                "types": counts_table("endpoint type, all rows", counts.types),
-                "normalised": counts_table("normalisation", counts.repairs),
-                "refused": counts_table("reason", counts.refusals),
-                "repaired lines": counts_table("repair", counts.lines.repairs()),
+                "endpoint rows": counts["lines"]["rows"],
+                "addresses": counts["addresses"],
+                "only in the description": counts["only_in_description"],
+                "unreadable lines": len(counts["lines"]["unreadable"]),
+                "types": counts_table("endpoint type, all rows", counts["types"]),
+                "normalised": counts_table("normalisation", counts["repairs"]),
+                "refused": counts_table("reason", counts["refusals"]),
+                "repaired lines": counts_table("repair", repairs(counts)),
+                "by increments": rows_table(
+                    columns := ("name", "used", "outdated", "replaced", "replaced_npis", "kept_npis"),
+                    ([one[column] for column in columns] for one in counts["increments"]),
+                ),
             }
         )
 
@@ -179,30 +213,33 @@ def _providers(environment: str) -> dg.AssetsDefinition:
     )
     def providers(workplace: WorkplaceParam) -> dg.MaterializeResult:
         from dualstream_assets.registry.columns import NPIDATA_LAYOUT
-        from dualstream_assets.registry.providers import read_providers
-        from dualstream_assets.registry.shelf import load, plain, release_facts, save
+        from dualstream_assets.registry.shelf import load, read_providers_of, save
 
         with one_line():
-            archive = opened(workplace)
-            frame, counts = read_providers(archive, load(workplace.paths.registry, "endpoints")["npi"])
-        member = archive.member(NPIDATA_LAYOUT.prefix)
-        facts = {**release_facts(archive), "counts": plain(counts), "verified": verified(member)}
+            chain = opened_chain(workplace)
+            wanted = load(workplace.paths.registry, "endpoints")["npi"]
+            frame, counts = read_providers_of(chain, wanted)
+        facts = {**chain.facts(), "counts": counts, **verified_facts(chain, NPIDATA_LAYOUT.prefix)}
         save(workplace.paths.registry, "providers", frame, facts)
         return dg.MaterializeResult(
             metadata={
-                "release": archive.path.name,
+                **_of(chain),
                 "dagster/row_count": frame.height,
-                "npidata rows": counts.lines.rows,
-                "NPIs without a row": counts.missing,
-                "persons": counts.persons,
-                "organisations": counts.organisations,
-                "deactivated": counts.deactivated,
-                "deactivated and back": counts.reactivated,
-                "repeated rows": counts.duplicates,
-                "primary taxonomy by switch": counts.primary_by_switch,
-                "primary taxonomy by first slot": counts.primary_by_first_slot,
-                "unparsed dates": sum(counts.unparsed_dates.values()),
-                "repaired lines": counts_table("repair", counts.lines.repairs()),
+                "npidata rows": counts["lines"]["rows"],
+                "NPIs without a row": wanted.drop_nulls().n_unique() - frame.height,
+                "persons": counts["persons"],
+                "organisations": counts["organisations"],
+                "deactivated": counts["deactivated"],
+                "deactivated and back": counts["reactivated"],
+                "repeated rows": counts["duplicates"],
+                "primary taxonomy by switch": counts["primary_by_switch"],
+                "primary taxonomy by first slot": counts["primary_by_first_slot"],
+                "unparsed dates": sum(counts["unparsed_dates"].values()),
+                "repaired lines": counts_table("repair", repairs(counts)),
+                "by increments": rows_table(
+                    columns := ("name", "npis", "replaced", "added", "outdated", "deactivated"),
+                    ([one[column] for column in columns] for one in counts["increments"]),
+                ),
             }
         )
 
@@ -235,13 +272,16 @@ def _list_asset(
 
         found = find_lists(workplace.endpoints.inbox)
         with one_line():
-            tables = read_lists({kind: found[kind] for kind in kinds if kind in found})
+            tables = read_lists(
+                {kind: found[kind] for kind in kinds if kind in found}, workplace.estate.limits
+            )
         frame = tables.exclusions if key == keys.CMS_EXCLUSIONS else tables.revalidation
-        sources = {kind.value: tables.sources[kind.value] for kind in kinds}
+        sources = {kind: source for kind, source in tables.sources.items() if kind in kinds}
         if frame is None:
             import polars as pl
 
-            frame = pl.DataFrame(schema={name: pl.String for name, _, _ in columns})
+            frame = pl.LazyFrame(schema={name: pl.String for name, _, _ in columns})
+        frame = frame.collect()
         save(workplace.paths.registry, key[1], frame, {"sources": sources})
         lines = [
             f"| {kind} | {source['file']} | {source['day']} ({source['day_from']}) | {source['rows']:,} |"

@@ -1,28 +1,31 @@
 """Asset checks of the registry: right bytes, our header, plausible counts, dates that were understood."""
 
-from collections.abc import Mapping
-from datetime import date
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from dualstream_assets import keys
 from dualstream_assets.estate import Estate
-from dualstream_assets.registry.assets import opened
+from dualstream_assets.registry.assets import opened_chain
 from dualstream_assets.registry.errors import RegistryError
 from dualstream_assets.resources import WorkplaceParam
 from dualstream_assets.workplace import Workplace
 
+if TYPE_CHECKING:
+    from dualstream_assets.registry.known import Finding
+
 COUNT_CHANGE = 0.10
 """Rows may grow or shrink by this share from one release to the next (CMS's own importer expects ±5 %)."""
 REPAIRED_SHARE = 0.01
+PREFIXES = {"endpoints": "endpoint_pfile", "providers": "npidata_pfile"}
 MEMBER_TABLES = ((keys.NPPES_ENDPOINTS, "endpoints"), (keys.NPPES_PROVIDERS, "providers"))
 LIST_TABLES = ((keys.CMS_REVALIDATION, "revalidation"), (keys.CMS_EXCLUSIONS, "exclusions"))
 
 
 def checks(estate: Estate, environment: str) -> list[dg.AssetChecksDefinition]:  # noqa: ARG001
     """The checks of this room; blocking ones keep a bad release from the audience."""
-    made = [_header()]
+    made = [_header(), _release_fresh()]
     for key, table in MEMBER_TABLES:
         made += [_crc_and_length(key, table), _row_counts(key, table), _repaired(key, table)]
     made.append(_provider_dates())
@@ -53,7 +56,8 @@ def _header() -> dg.AssetChecksDefinition:
         from dualstream_assets.registry.release import check_headers
 
         try:
-            check_headers(opened(workplace))
+            for archive in opened_chain(workplace).archives:
+                check_headers(archive)
         except RegistryError as error:
             return dg.AssetCheckResult(passed=False, description=str(error))
         return dg.AssetCheckResult(passed=True, description="330 and 19 columns as expected")
@@ -68,23 +72,19 @@ def _crc_and_length(key: keys.Key, table: str) -> dg.AssetChecksDefinition:
         description="The table was read to its end from this release; CRC and length agreed with the directory.",
     )
     def crc_and_length(workplace: WorkplaceParam) -> dg.AssetCheckResult:
+        from dualstream_assets.registry.chain import unlike
+
         try:
-            archive = opened(workplace)
+            chain = opened_chain(workplace)
         except RegistryError as error:
             return dg.AssetCheckResult(passed=False, description=str(error))
         facts = _facts(workplace, table)
-        said = facts.get("verified", {})
-        member = next((m for m in archive.members.values() if m.name == said.get("member")), None)
-        same = member is not None and said == {
-            "member": member.name,
-            "bytes": member.bytes,
-            "crc32": f"{member.crc32:08x}",
-        }
-        passed = same and facts.get("fingerprint") == archive.fingerprint
-        text = f"{said.get('member', 'nothing')}: {said.get('bytes', 0):,} bytes, CRC {said.get('crc32', 'unknown')}"
-        return dg.AssetCheckResult(
-            passed=passed, description=text if passed else f"{table} is not of {archive.path.name}: {text}"
+        wrong = unlike(facts, chain, PREFIXES[table])
+        read = [facts.get("verified", {}), *facts.get("increments_verified", [])]
+        said = "; ".join(
+            f"{m.get('member')}: {m.get('bytes', 0):,} bytes, CRC {m.get('crc32')}" for m in read
         )
+        return dg.AssetCheckResult(passed=not wrong, description="; ".join(wrong) or said)
 
     return crc_and_length
 
@@ -138,28 +138,45 @@ def _provider_dates() -> dg.AssetChecksDefinition:
     return dates_parsed
 
 
+def _release_fresh() -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=list(keys.NPPES_RELEASE),
+        name="release_fresh",
+        description="The release is not of the future, nor older than the estate allows: evidence for every gate.",
+    )
+    def release_fresh(workplace: WorkplaceParam) -> dg.AssetCheckResult:
+        from dualstream_assets.registry.known import look_at_release
+
+        return _known(look_at_release(workplace, keys.text(keys.NPPES_RELEASE)))
+
+    return release_fresh
+
+
 def _lists(key: keys.Key, table: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=list(key),
-        description="Every list is there, not older than the estate allows, and its dates were understood.",
+        name="lists_known",
+        description="Every list is there, whole, not of the future and not too old: evidence for every gate.",
     )
     def lists_known(workplace: WorkplaceParam) -> dg.AssetCheckResult:
-        from dualstream_assets.registry.release import PUBLISHED_NAMES
+        from dualstream_assets.registry.known import look_at_lists
 
-        sources = _facts(workplace, table).get("sources", {})
-        today = workplace.clock.now().astimezone(workplace.estate.zone).date()
-        oldest = workplace.estate.limits.list_age_days
-        found = [] if sources else ["unknown: nothing was read"]
-        for kind, source in sources.items():
-            if source is None:
-                published = {k.value: name for k, name in PUBLISHED_NAMES.items()}[kind]
-                found.append(f"{kind} is missing: unknown (dualstream release add {published})")
-                continue
-            age = (today - date.fromisoformat(source["day"])).days
-            if age > oldest:
-                found.append(f"{kind} is {age} days old, limits.list_age_days is {oldest}")
-            if source["unparsed_dates"]:
-                found.append(f"{kind}: {source['unparsed_dates']:,} dates not understood")
-        return _warn(not found, "; ".join(found) or f"{len(sources)} lists, all known")
+        return _known(look_at_lists(workplace, table, keys.text(key)))
 
     return lists_known
+
+
+def _known(found: "Sequence[Finding]") -> dg.AssetCheckResult:
+    """What is missing, stale or of the future shuts the gates by its evidence, not the build: a warning here."""
+    from dualstream_assets.registry.known import said_of, verdict_of
+
+    verdict = verdict_of(found)
+    rows = "\n".join(f"| {f.about} | {f.verdict} | {f.said} | {f.last_day or ''} |" for f in found)
+    table = f"| list | verdict | evidence | good until |\n|---|---|---|---|\n{rows}"
+    said = said_of(found)
+    return _warn(
+        verdict == "pass",
+        said if verdict == "pass" else f"{verdict}: {said}",
+        verdict=str(verdict),
+        evidence=dg.MetadataValue.md(table),
+    )

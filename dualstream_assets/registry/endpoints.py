@@ -7,11 +7,11 @@ Selected by content, never by `Endpoint Type` (facts: nppes section 0.1). What a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dualstream_assets.registry.addresses import SIMPLE, Found, extract
+from dualstream_assets.registry.addresses import SIMPLE, SIMPLE_OCTETS, Found, extract
 from dualstream_assets.registry.archive import Archive
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, Layout, check_header
 from dualstream_assets.registry.inflate import BLOCK_BYTES, read_blocks
@@ -33,8 +33,9 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("affiliation", "string", "Affiliation Legal Business Name, where Affiliation is Y"),
 )
 UNREADABLE = "unreadable_line"
-ENDPOINT_BLOCK_BYTES = 4 << 20
+ENDPOINT_BLOCK_BYTES = 8 << 20
 """Smaller than npidata's: every row is looked at, so what a block needs while it is worked on is a multiple of it."""
+_MAILTO = "mailto:"
 
 
 @dataclass
@@ -71,15 +72,17 @@ def read_endpoints(archive: Archive) -> tuple[pl.DataFrame, EndpointCounts]:
     blocks = row_blocks(
         archive, ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, counts.lines, block_bytes=ENDPOINT_BLOCK_BYTES
     )
-    frames = [_candidates(block, counts) for block in blocks]
+    frames = []
+    for block in blocks:
+        first = counts.lines.rows - block.height + 2
+        frames.append(_candidates(block, first, counts))
     if counts.lines.unreadable:
-        frames.append(
-            _frame(
-                [(u.line, None, None, None, UNREADABLE, u.why, None, None) for u in counts.lines.unreadable]
-            )
-        )
+        lines = [(u.line, None, None, None, UNREADABLE, u.why, None, None) for u in counts.lines.unreadable]
+        frames.append(_held(_frame(lines)))
         counts.refusals[UNREADABLE] += len(counts.lines.unreadable)
-    frame = pl.concat([*frames, _frame([])]).sort("row", maintain_order=True)
+    frame = pl.concat([*frames, _held(_frame([]))])
+    if counts.lines.unreadable:
+        frame = frame.sort("row", maintain_order=True)
     counts.addresses = frame["address"].drop_nulls().len()
     return frame, counts
 
@@ -117,40 +120,74 @@ def row_blocks(
         check_header("", layout, archive.path.name)
 
 
-def _candidates(rows: pl.DataFrame, counts: EndpointCounts) -> pl.DataFrame:
+def _candidates(rows: pl.DataFrame, first_row: int, counts: EndpointCounts) -> pl.DataFrame:
+    """The candidates of one block, in file order. `rows` has the columns of `ENDPOINT_PROJECTION`."""
     import polars as pl
 
-    start = counts.lines.rows - rows.height + 2
-    named = rows.rename(dict(zip(ENDPOINT_PROJECTION, _SHORT, strict=True))).with_row_index("row", start)
-    _count_types(named, counts.types)
-    has_at = [pl.col(name).str.contains("@", literal=True) for name in ("endpoint", "description")]
-    texts = named.filter(has_at[0] | has_at[1])
-    _count_types(texts, counts.types_with_text)
-    texts = texts.with_columns(
-        pl.col("row").cast(pl.Int64),
-        pl.when(pl.col("affiliated") == "Y")
-        .then(pl.col("affiliation").replace("", None))
-        .alias("affiliation"),
-        pl.col("endpoint").str.strip_chars().str.to_lowercase().alias("address"),
+    named = rows.rename(dict(zip(ENDPOINT_PROJECTION, _SHORT, strict=True)))
+    in_description = named["description"].str.contains("@", literal=True)
+    has_at = named["endpoint"].str.contains("@", literal=True) | in_description
+    _count_types(named, has_at, counts)
+    address = pl.col("lower").str.strip_prefix(_MAILTO).str.strip_suffix(".")
+    stated = (pl.col("affiliated") == "Y") & (pl.col("affiliation") != "")
+    texts = (
+        named.lazy()
+        .with_columns(in_description.alias("in_description"))
+        .with_row_index("row", first_row)
+        .filter(has_at)
+        .with_columns(
+            pl.col("row").cast(pl.Int64),
+            pl.when(stated).then("affiliation").alias("affiliation"),
+            pl.col("endpoint").str.strip_chars().str.to_lowercase().alias("lower"),
+        )
+        .with_columns(address.alias("address"))
+        .with_columns(
+            simple=pl.col("address").str.contains(SIMPLE)
+            & (pl.col("address").str.len_bytes() <= SIMPLE_OCTETS)
+            & ~pl.col("in_description")
+        )
+        .collect()
     )
-    simple = pl.col("address").str.contains(SIMPLE) & ~has_at[1]
-    texts = texts.with_columns(simple.alias("simple"))
     plain = texts.filter("simple")
-    stripped = plain["endpoint"].str.strip_chars()
-    counts.repairs["space"] += int((plain["endpoint"] != stripped).sum())
-    counts.repairs["case"] += int((stripped != plain["address"]).sum())
+    _count_repairs(plain, counts.repairs)
     none = pl.lit(None, pl.String)
-    easy = plain.with_columns(none.alias("reason"), none.alias("text")).select(
-        [name for name, _, _ in COLUMNS]
-    )
+    easy = _held(plain.with_columns(none.alias("reason"), none.alias("text")))
+    if plain.height == texts.height:
+        return easy
     hard = [
         made
-        for row in texts.filter(~pl.col("simple")).iter_rows(named=True)
+        for row in texts.filter(~pl.col("simple")).select("row", *_SHORT).iter_rows(named=True)
         for made in _looked_at(row, counts)
     ]
-    return pl.concat([easy, _frame(hard)]) if hard else easy
+    return pl.concat([easy, _held(_frame(hard))]).sort("row", maintain_order=True)
 
 
+def _held(candidates: pl.DataFrame) -> pl.DataFrame:
+    """The columns of `COLUMNS`; texts that repeat are held once, so that no block's own bytes stay in memory."""
+    import polars as pl
+
+    return candidates.select(
+        pl.col(name).cast(pl.Categorical) if name in _REPEATING else pl.col(name) for name, _, _ in COLUMNS
+    )
+
+
+def _count_repairs(plain: pl.DataFrame, into: Counter[str]) -> None:
+    """What was done to the simple ones: the same names as `addresses.extract` gives."""
+    import polars as pl
+
+    mailto = pl.col("lower").str.starts_with(_MAILTO)
+    behind = pl.when(mailto).then(len(_MAILTO)).otherwise(0)
+    stripped = pl.col("endpoint").str.strip_chars()
+    made = plain.filter(pl.col("endpoint") != pl.col("address")).select(
+        space=(pl.col("endpoint") != stripped).sum(),
+        case=(stripped.str.slice(behind) != pl.col("lower").str.slice(behind)).sum(),
+        mailto=mailto.sum(),
+        trailing_dot=pl.col("lower").str.ends_with(".").sum(),
+    )
+    into.update({name: made.item(0, name) for name in made.columns if made.item(0, name)})
+
+
+_REPEATING = ("endpoint_type", "description", "affiliation")
 _SHORT = ("npi", "endpoint_type", "endpoint", "affiliated", "description", "affiliation")
 
 
@@ -177,13 +214,19 @@ def _looked_at(row: dict[str, object], counts: EndpointCounts) -> Iterator[tuple
             yield (*head, None, one.reason, text, *tail)
 
 
-def _frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
+def _frame(rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
     import polars as pl
 
     kinds = {"int": pl.Int64, "string": pl.String}
     return pl.DataFrame(rows, schema={name: kinds[kind] for name, kind, _ in COLUMNS}, orient="row")
 
 
-def _count_types(frame: pl.DataFrame, into: Counter[str]) -> None:
-    counted = frame.group_by("endpoint_type").len()
-    into.update(dict(zip(counted["endpoint_type"], counted["len"], strict=True)))
+def _count_types(rows: pl.DataFrame, has_at: pl.Series, counts: EndpointCounts) -> None:
+    import polars as pl
+
+    marked = rows.select("endpoint_type", has_at.alias("has_at"))
+    counted = marked.group_by("endpoint_type").agg(pl.len(), pl.col("has_at").sum())
+    for kind, every, with_at in counted.iter_rows():
+        counts.types[kind] += every
+        if with_at:
+            counts.types_with_text[kind] += with_at

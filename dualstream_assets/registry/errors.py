@@ -43,3 +43,7 @@ class OverLimit(RegistryError):
 
 class ListUnreadable(RegistryError):
     """A CMS or OIG list is not in a form we know."""
+
+
+class DownloadFailed(RegistryError):
+    """A file was not fetched whole; what was there before is untouched."""

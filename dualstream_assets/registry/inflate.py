@@ -17,9 +17,9 @@ from dualstream_assets.registry.archive import Archive, Member
 from dualstream_assets.registry.errors import PAGE, DamagedMember
 
 BLOCK_BYTES = 16 << 20
-LONGEST_RECORD_BYTES = 64 << 20
 _READ_BYTES = 1 << 18
-_AHEAD = 2
+_PIECE_BYTES = 1 << 20
+_AHEAD = 1
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
@@ -32,9 +32,9 @@ def read_blocks(
         DamagedMember: broken stream, or CRC or length differ from the directory; raised at the latest after the last
             block, so nothing may be published before this iterator ends.
     """
-    source = _aligned(
-        _inflated(archive, member, block_bytes // 4), block_bytes, f"{archive.path.name}: {member.name}"
-    )
+    where = f"{archive.path.name}: {member.name}"
+    pieces = _inflated(archive, member, min(_PIECE_BYTES, block_bytes))
+    source = _aligned(pieces, block_bytes, archive.record_bytes, where)
     with ThreadPoolExecutor(1, thread_name_prefix="inflate") as pool:
         ahead: deque[Future[bytes | None]] = deque(pool.submit(next, source, None) for _ in range(_AHEAD))
         try:
@@ -110,30 +110,28 @@ def _pieces(path: Path, member: Member, piece_bytes: int, where: str) -> Iterato
                 yield inflater.decompress(b"", piece_bytes)
 
 
-def _aligned(pieces: Iterator[bytes], block_bytes: int, where: str) -> Iterator[bytes]:
+def _aligned(pieces: Iterator[bytes], block_bytes: int, record_bytes: int, where: str) -> Iterator[bytes]:
     """Join pieces to blocks that end where a record ends."""
     held: list[bytes] = []
     size = 0
-    wanted = block_bytes
+    since_end = 0
     for piece in pieces:
         held.append(piece)
         size += len(piece)
-        if size < wanted:
-            continue
-        joined = b"".join(held)
-        cut = _record_end(joined)
-        if cut:
-            yield joined[:cut]
-        elif size > LONGEST_RECORD_BYTES:
+        cut = _record_end(piece)
+        since_end = len(piece) - cut if cut else since_end + len(piece)
+        if since_end > record_bytes:
             raise DamagedMember(
-                f"{where}: a line of more than {LONGEST_RECORD_BYTES:,} bytes; this is no release of CMS"
+                f"{where}: a line of more than limits.record_bytes = {record_bytes:,} bytes; this is no release of CMS"
             )
-        held, size = [joined[cut:]], size - cut
-        wanted = block_bytes if cut else size + block_bytes
+        if size >= block_bytes and cut:
+            held[-1] = piece[:cut]
+            yield b"".join(held)
+            held, size = [piece[cut:]], len(piece) - cut
     if size:
         yield b"".join(held)
 
 
-def _record_end(block: bytes) -> int:
+def _record_end(piece: bytes) -> int:
     """After the last line break that is followed by a quote (a value may hold a line break), else the last one."""
-    return (block.rfind(b'\n"') + 1) or (block.rfind(b"\n") + 1)
+    return (piece.rfind(b'\n"') + 1) or (piece.rfind(b"\n") + 1)

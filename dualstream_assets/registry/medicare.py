@@ -7,13 +7,16 @@ understood. Nothing is decided here: whether a row drops anybody depends on the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualstream_assets.estate.model import Limits
+from dualstream_assets.registry import csvlist
+from dualstream_assets.registry.csvlist import compact_day, day, npi, unparsed, upper
 from dualstream_assets.registry.errors import ListUnreadable
 from dualstream_assets.registry.workbook import sheet_rows
 
@@ -29,8 +32,11 @@ class ListKind(StrEnum):
     LEIE = "leie"
     REVOKED = "revoked"
     OPT_OUT = "opt_out"
+    PPEF = "ppef"
 
 
+OPTIONAL = frozenset({ListKind.PPEF})
+"""Lists that may be left out: their absence is not an unknown."""
 EXCLUSIONS = (ListKind.DEACTIVATED, ListKind.LEIE, ListKind.REVOKED, ListKind.OPT_OUT)
 
 REVALIDATION_COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -44,6 +50,7 @@ REVALIDATION_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("adjusted_date", "date", "Adjusted Due Date of that enrolment"),
     ("enrolments", "int", "enrolments on the list"),
     ("dated", "int", "of these, with a date (the others are TBD: CMS has not set one)"),
+    ("enrolled", "bool", "on the PPEF enrolment list; null where that list was not given"),
 )
 EXCLUSION_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("list", "string", "deactivated, leie, revoked or opt_out"),
@@ -54,31 +61,39 @@ EXCLUSION_COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("first_name", "string", "LEIE rows without NPI only, upper case"),
     ("state", "string", "LEIE rows without NPI only"),
 )
-_NO_NPI = "0000000000"
 
 
 @dataclass(frozen=True)
 class ListTable:
-    """One list as read: `frame`, rows in the file, and values that were not understood."""
+    """One list as read: `frame`, rows in the file, and values that were not understood.
+
+    Attributes:
+        newest: the newest day that the list itself states, None where it states none that tells its age.
+        oldest: its oldest first day.
+    """
 
     frame: pl.DataFrame
     rows: int
     unparsed_dates: int
     bad_npis: int
+    newest: date | None = None
+    oldest: date | None = None
 
 
-def read_list(kind: ListKind, path: Path) -> ListTable:
-    """Read one list.
+def read_list(kind: ListKind, path: Path, limits: Limits | None = None) -> ListTable:
+    """Read one list; `limits` bound what an archive may unpack to.
 
     Raises:
         ListUnreadable: it is not in the form we know; names the column or part that is missing.
     """
-    readers = {
+    if kind is ListKind.DEACTIVATED:
+        return read_deactivated(path, limits)
+    readers: dict[ListKind, Callable[[Path], ListTable]] = {
         ListKind.REVALIDATION: read_revalidation,
-        ListKind.DEACTIVATED: read_deactivated,
         ListKind.LEIE: read_leie,
         ListKind.REVOKED: read_revoked,
         ListKind.OPT_OUT: read_opt_out,
+        ListKind.PPEF: read_ppef,
     }
     return readers[kind](path)
 
@@ -87,14 +102,23 @@ def read_revalidation(path: Path) -> ListTable:
     """The Medicare Revalidation Due Date List, folded to one row per NPI: a row per enrolment would fan out by 13 %."""
     import polars as pl
 
-    text = _csv(path, ("National Provider Identifier", "Revalidation Due Date", "Adjusted Due Date"))
-    rows = text.select(
-        _npi("National Provider Identifier"),
-        _day("Revalidation Due Date").alias("due_date"),
-        _day("Adjusted Due Date").alias("adjusted_date"),
-    ).with_columns(pl.coalesce("adjusted_date", "due_date").alias("effective_date"))
+    names = {"due_date": "Revalidation Due Date", "adjusted_date": "Adjusted Due Date"}
+    strange = pl.sum_horizontal(csvlist.is_unparsed(stated, day(stated)) for stated in names.values())
+    rows = csvlist.read(
+        path,
+        ("National Provider Identifier", *names.values()),
+        select=(
+            npi("National Provider Identifier").cast(pl.Int64),  # a third of the memory that text takes
+            *(day(stated).alias(name) for name, stated in names.items()),
+            strange.cast(pl.UInt8).alias("strange"),
+        ),
+    )
+    effective = pl.coalesce("adjusted_date", "due_date").alias("effective_date")
     frame = (
-        rows.drop_nulls("npi")
+        rows.lazy()
+        .drop("strange")
+        .drop_nulls("npi")
+        .with_columns(effective)
         .sort("npi", "effective_date", nulls_last=True, maintain_order=True)
         .group_by("npi", maintain_order=True)
         .agg(
@@ -102,36 +126,65 @@ def read_revalidation(path: Path) -> ListTable:
             pl.len().cast(pl.Int64).alias("enrolments"),
             pl.col("effective_date").count().cast(pl.Int64).alias("dated"),
         )
+        .with_columns(pl.col("npi").cast(pl.String).str.zfill(10), pl.lit(None, pl.Boolean).alias("enrolled"))
+        .collect()
     )
-    unparsed = sum(
-        _unparsed(text, column, rows[name])
-        for column, name in (("Revalidation Due Date", "due_date"), ("Adjusted Due Date", "adjusted_date"))
-    )
-    return ListTable(frame, text.height, unparsed, rows["npi"].null_count())
+    return ListTable(frame, rows.height, int(rows["strange"].sum()), rows["npi"].null_count())
+
+
+def read_ppef(path: Path) -> ListTable:
+    """PECOS public provider enrolment (PPEF, ISO-8859-1, about 309 MB): every enrolled NPI once, sorted, as a number.
+
+    Only the column NPI is read, block by block.
+    """
+    import polars as pl
+
+    rows = csvlist.read(path, ("NPI",), select=[npi("NPI").cast(pl.Int64)])
+    sorted_npis = rows["npi"].drop_nulls().sort()
+    frame = sorted_npis.filter(sorted_npis.ne_missing(sorted_npis.shift())).to_frame()
+    if frame.is_empty():
+        raise ListUnreadable(
+            f"{path.name}: no row has an NPI; give PPEF_Enrollment_Extract_….csv as published"
+        )
+    return ListTable(frame, rows.height, 0, rows["npi"].null_count())
+
+
+def mark_enrolled(revalidation: pl.DataFrame, ppef: pl.DataFrame) -> pl.DataFrame:
+    """The revalidation list with `enrolled` filled in: overdue and no longer enrolled means already gone.
+
+    Args:
+        ppef: the frame of `read_ppef`.
+    """
+    import polars as pl
+
+    asked, enrolled = revalidation["npi"].cast(pl.Int64), ppef["npi"]
+    places = enrolled.search_sorted(asked).clip(upper_bound=len(enrolled) - 1)
+    return revalidation.with_columns((enrolled.gather(places) == asked).alias("enrolled"))
 
 
 def read_leie(path: Path) -> ListTable:
     """OIG's LEIE (`UPDATED.csv`): dates YYYYMMDD, 00000000 for none; most rows have no NPI and match by name only."""
     import polars as pl
 
-    text = _csv(path, ("LASTNAME", "FIRSTNAME", "NPI", "STATE", "EXCLDATE", "REINDATE"))
+    text = csvlist.read(path, ("LASTNAME", "FIRSTNAME", "NPI", "STATE", "EXCLDATE", "REINDATE"))
     rows = text.select(
         pl.lit(ListKind.LEIE.value).alias("list"),
-        _npi("NPI"),
-        _compact_day("EXCLDATE").alias("since"),
-        _compact_day("REINDATE").alias("until"),
-        _upper("LASTNAME").alias("last_name"),
-        _upper("FIRSTNAME").alias("first_name"),
-        _upper("STATE").alias("state"),
+        npi("NPI"),
+        compact_day("EXCLDATE").alias("since"),
+        compact_day("REINDATE").alias("until"),
+        upper("LASTNAME").alias("last_name"),
+        upper("FIRSTNAME").alias("first_name"),
+        upper("STATE").alias("state"),
     )
     named = pl.col("npi").is_null() & pl.col("last_name").is_not_null() & pl.col("first_name").is_not_null()
     frame = rows.filter(pl.col("npi").is_not_null() | named).with_columns(
         pl.when(pl.col("npi").is_null()).then(pl.col(name)).alias(name)
         for name in ("last_name", "first_name", "state")
     )
-    none = text["NPI"].fill_null("").str.strip_chars().is_in(["", _NO_NPI])
+    none = text["NPI"].fill_null("").str.strip_chars().is_in(["", csvlist.NO_NPI])
     bad = int((rows["npi"].is_null() & ~none).sum())
-    return ListTable(frame, text.height, rows["since"].null_count(), bad)
+    strange = sum(unparsed(text, column, compact_day(column)) for column in ("EXCLDATE", "REINDATE"))
+    return _with_ages(frame, text.height, strange, bad)
 
 
 def read_revoked(path: Path) -> ListTable:
@@ -140,20 +193,22 @@ def read_revoked(path: Path) -> ListTable:
 
 
 def read_opt_out(path: Path) -> ListTable:
-    """Opt-out affidavits: revalidation is moot until the end date."""
-    return _dated_list(path, ListKind.OPT_OUT, "Optout Effective Date", "Optout End Date")
+    """Opt-out affidavits: revalidation is moot until the end date. They may begin in the future: not a list's age."""
+    return _dated_list(
+        path, ListKind.OPT_OUT, "Optout Effective Date", "Optout End Date", updated="Last updated"
+    )
 
 
-def read_deactivated(path: Path) -> ListTable:
+def read_deactivated(path: Path, limits: Limits | None = None) -> ListTable:
     """The NPPES deactivation report: an .xlsx, alone or in its ZIP; the full list, reactivated NPIs included.
 
     Title and header rows are told by their content, not by their position: a row counts if its first cell is an NPI.
     """
     import polars as pl
 
-    pairs = [(row[0].strip(), row[1].strip() if len(row) > 1 else "") for row in sheet_rows(path) if row]
+    rows = ([cell.strip() for cell in row] for row in sheet_rows(path, limits))
     text = pl.DataFrame(
-        [pair for pair in pairs if re.fullmatch(r"\d{10}", pair[0])],
+        [(row[0], row[1] if len(row) > 1 else "") for row in rows if row and re.fullmatch(r"\d{10}", row[0])],
         schema={"NPI": pl.String, "day": pl.String},
         orient="row",
     )
@@ -161,91 +216,53 @@ def read_deactivated(path: Path) -> ListTable:
         raise ListUnreadable(
             f"{path.name}: no row begins with an NPI; give NPPES_Deactivated_NPI_Report_…_V2.zip as published"
         )
-    rows = text.select(
+    frame = text.select(
         pl.lit(ListKind.DEACTIVATED.value).alias("list"),
         pl.col("NPI").alias("npi"),
-        _day("day").alias("since"),
+        day("day").alias("since"),
         pl.lit(None, pl.Date).alias("until"),
         *_no_name(),
     )
-    return ListTable(rows, text.height, _unparsed(text, "day", rows["since"]), 0)
+    return _with_ages(frame, text.height, unparsed(text, "day", day("day")), 0)
 
 
 def newest_day(table: ListTable) -> date | None:
-    """The newest first day on the list: how old a list without a date in its name is at most."""
-    newest = table.frame["since"].max() if "since" in table.frame.columns else None
-    return newest if isinstance(newest, date) else None
+    """The newest day that a list states: how old a list without a date in its name is at most."""
+    return table.newest
 
 
-def _dated_list(path: Path, kind: ListKind, since: str, until: str) -> ListTable:
+def _dated_list(path: Path, kind: ListKind, since: str, until: str, updated: str | None = None) -> ListTable:
     import polars as pl
 
-    text = _csv(path, ("NPI", since, until))
+    text = csvlist.read(path, ("NPI", since, until), (updated,) if updated else ())
     rows = text.select(
         pl.lit(kind.value).alias("list"),
-        _npi("NPI"),
-        _day(since).alias("since"),
-        _day(until).alias("until"),
+        npi("NPI"),
+        day(since).alias("since"),
+        day(until).alias("until"),
         *_no_name(),
     )
-    unparsed = _unparsed(text, since, rows["since"]) + _unparsed(text, until, rows["until"])
-    return ListTable(rows.drop_nulls("npi"), text.height, unparsed, rows["npi"].null_count())
+    strange = unparsed(text, since, day(since)) + unparsed(text, until, day(until))
+    table = _with_ages(rows.drop_nulls("npi"), text.height, strange, rows["npi"].null_count())
+    if updated is None:
+        return table
+    stated = text.select(day(updated).max()).item() if updated in text.columns else None
+    return replace(table, newest=stated)
 
 
-def _csv(path: Path, needed: Sequence[str]) -> pl.DataFrame:
-    """The needed columns of a list as text. Bytes that are not UTF-8 (ISO-8859-1 extracts) only touch names."""
-    import polars as pl
-
-    try:
-        scan = pl.scan_csv(path, infer_schema=False, encoding="utf8-lossy")
-        actual = {name.strip(): name for name in scan.collect_schema().names()}
-        for column in needed:
-            if column not in actual:
-                raise ListUnreadable(
-                    f"{path.name}: no column {column!r} (it has {', '.join(list(actual)[:6])}, …);"
-                    " give the file as published"
-                )
-        return scan.select(pl.col(actual[column]).alias(column) for column in needed).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ListUnreadable(
-            f"{path.name}: not readable as CSV ({str(error).splitlines()[0][:120]})"
-        ) from error
-
-
-def _npi(column: str) -> pl.Expr:
-    import polars as pl
-
-    text = pl.col(column).str.strip_chars()
-    return pl.when(text.str.contains(r"^\d{10}$") & (text != _NO_NPI)).then(text).alias("npi")
-
-
-def _day(column: str) -> pl.Expr:
-    """ISO or MM/DD/YYYY, also M/D/YYYY; everything else (TBD, empty) is null."""
-    import polars as pl
-
-    text = pl.col(column).str.strip_chars().str.slice(0, 10)
-    return pl.coalesce(text.str.to_date("%Y-%m-%d", strict=False), text.str.to_date("%m/%d/%Y", strict=False))
-
-
-def _compact_day(column: str) -> pl.Expr:
-    import polars as pl
-
-    return pl.col(column).str.strip_chars().str.to_date("%Y%m%d", strict=False)
-
-
-def _upper(column: str) -> pl.Expr:
-    import polars as pl
-
-    return pl.col(column).str.strip_chars().str.to_uppercase().replace("", None)
+def _with_ages(frame: pl.DataFrame, rows: int, strange: int, bad: int) -> ListTable:
+    oldest, newest = frame["since"].min(), frame["since"].max()
+    return ListTable(
+        frame,
+        rows,
+        strange,
+        bad,
+        newest if isinstance(newest, date) else None,
+        oldest if isinstance(oldest, date) else None,
+    )
 
 
 def _no_name() -> list[pl.Expr]:
     import polars as pl
 
     return [pl.lit(None, pl.String).alias(name) for name in ("last_name", "first_name", "state")]
-
-
-def _unparsed(text: pl.DataFrame, column: str, parsed: pl.Series) -> int:
-    """Values that are neither empty nor TBD and gave no date."""
-    stated = text[column].fill_null("").str.strip_chars().str.to_uppercase()
-    return int((~stated.is_in(["", "TBD"]) & parsed.is_null()).sum())

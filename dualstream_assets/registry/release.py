@@ -1,45 +1,44 @@
-"""Releases and lists as files: find the newest in an inbox, put new ones there, and say what a release holds."""
+"""The inbox: releases and lists as files. Their published names, the newest of each, checking and adding new ones."""
 
 from __future__ import annotations
 
 import calendar
+import filecmp
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from dualstream_assets.estate.model import Limits
 from dualstream_assets.registry.archive import Archive, open_archive, refuse_version_one
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, NPIDATA_LAYOUT, check_header
-from dualstream_assets.registry.endpoints import EndpointCounts, read_endpoints
-from dualstream_assets.registry.errors import PAGE, ReleaseMissing
+from dualstream_assets.registry.errors import PAGE, RegistryError, ReleaseMissing, VersionOneRelease
 from dualstream_assets.registry.inflate import read_blocks
 from dualstream_assets.registry.lines import without_bom
-from dualstream_assets.registry.medicare import ListKind, read_list
-from dualstream_assets.registry.providers import ProviderCounts, read_providers
+from dualstream_assets.registry.medicare import ListKind, ListTable, read_list
 from dualstream_assets.store.files import atomic
-
-if TYPE_CHECKING:
-    import polars as pl
 
 LAYOUTS = (ENDPOINT_LAYOUT, NPIDATA_LAYOUT)
 HEADER_BYTES = 1 << 16
 ADD = "dualstream release add FILE…"
 _MONTHS = tuple(name.lower() for name in calendar.month_name)
 _MONTHLY = re.compile(r"^nppes_data_dissemination_([a-z]+)_(20\d\d)(?:_v2)?\.zip$", re.IGNORECASE)
-_WEEKLY = re.compile(r"^nppes_data_dissemination_\d{6}_(\d{6})_weekly(?:_v2)?\.zip$", re.IGNORECASE)
+_WEEKLY = re.compile(r"^nppes_data_dissemination_(\d{6})_(\d{6})_weekly(?:_v2)?\.zip$", re.IGNORECASE)
+_V1_REPORT = re.compile(r"^nppes[_ ]deactivated[_ ]npi[_ ]report(?!.*_v2).*\.zip$", re.IGNORECASE)
 _LIST_NAMES: Mapping[ListKind, re.Pattern[str]] = {
     kind: re.compile(pattern, re.IGNORECASE)
     for kind, pattern in {
         ListKind.REVALIDATION: r"^(?:medicare[_ ])?revalidation(?!.*(?:clinic|reassign)).*\.csv$",
-        ListKind.DEACTIVATED: r"^nppes[_ ]deactivated[_ ]npi[_ ]report.*\.(?:zip|xlsx)$",
+        ListKind.DEACTIVATED: r"^nppes[_ ]deactivated[_ ]npi[_ ]report.*(?:_v2.*\.zip|\.xlsx)$",
         ListKind.LEIE: r"^(?:updated|leie).*\.csv$",
         ListKind.REVOKED: r"^(?:revoked|revocation).*\.csv$",
         ListKind.OPT_OUT: r"^opt[_ -]?out.*\.csv$",
+        ListKind.PPEF: r"^ppef[_ ]enrollment.*\.csv$",
     }.items()
 }
 PUBLISHED_NAMES: Mapping[ListKind, str] = {
@@ -48,6 +47,7 @@ PUBLISHED_NAMES: Mapping[ListKind, str] = {
     ListKind.LEIE: "UPDATED.csv",
     ListKind.REVOKED: "Revocation_Extract_YYYY.MM.DD.csv",
     ListKind.OPT_OUT: "Opt_Out_Affidavits_YYYY.MM.DD.csv",
+    ListKind.PPEF: "PPEF_Enrollment_Extract_YYYY.MM.DD.csv",
 }
 
 
@@ -62,60 +62,19 @@ class ListFile:
 
 
 @dataclass(frozen=True)
-class ReleaseReport:
-    """What one release holds, and what had to be done to read it. Counts only, no address.
+class Added:
+    """What became of a file that was given.
 
     Attributes:
-        members: data member -> bytes.
-        rules: rule of the classifier -> addresses; empty where no classifier was given.
+        said: `added`, `replaced`, or `already there` (the same bytes).
+        kind: which list it is, None for a release.
+        source: what was read of a list (`list_source`), None for a release.
     """
 
-    name: str
-    kind: str
-    day: date | None
-    fingerprint: str
-    members: Mapping[str, int]
-    endpoints: EndpointCounts
-    providers: ProviderCounts
-    rules: Mapping[str, int] = field(default_factory=dict)
-
-    def lines(self) -> list[str]:
-        """The report for a terminal, one finding a line."""
-        e, p = self.endpoints, self.providers
-        said = [
-            f"{self.name}: {self.kind}, data of {self.day or 'an unknown day'}, content {self.fingerprint}"
-        ]
-        said += [
-            f"  member {name}: {size:,} bytes, CRC and length right" for name, size in self.members.items()
-        ]
-        said += [
-            f"  type {kind or '(empty)'}: {rows:,} rows, {e.types_with_text[kind]:,} with an @"
-            for kind, rows in e.types.most_common()
-        ]
-        tables: tuple[tuple[str, Mapping[str, int]], ...] = (
-            ("rule", self.rules),
-            ("normalised", e.repairs),
-            ("refused", e.refusals),
-            ("line repaired in endpoint_pfile", e.lines.repairs()),
-            ("line repaired in npidata_pfile", p.lines.repairs()),
-            ("unparsed date", p.unparsed_dates),
-        )
-        said += [
-            f"  {title} {name}: {count:,}"
-            for title, table in tables
-            for name, count in sorted(table.items())
-            if count
-        ]
-        said += [f"  unreadable npidata line {u.line}: {u.why}" for u in p.lines.unreadable[:20]]
-        said.append(
-            f"  npidata rows {p.lines.rows:,}; of the {p.wanted:,} NPIs with an @: {p.found:,} found,"
-            f" {p.missing:,} missing, {p.persons:,} persons, {p.organisations:,} organisations,"
-            f" {p.deactivated:,} deactivated, {p.reactivated:,} reactivated, {p.duplicates:,} repeated rows"
-        )
-        said.append(
-            f"  primary taxonomy by switch {p.primary_by_switch:,}, by first slot {p.primary_by_first_slot:,}"
-        )
-        return said
+    path: Path
+    said: str
+    kind: ListKind | None = None
+    source: Mapping[str, Any] | None = None
 
 
 def find_release(inbox: Path) -> Path:
@@ -125,7 +84,7 @@ def find_release(inbox: Path) -> Path:
         ReleaseMissing: there is none; says what to do.
         VersionOneRelease: there are only V1 files.
     """
-    found = [(day, path) for path in _files(inbox) if (day := _month_of(path.name))]
+    found = [(day, path) for path in _files(inbox) if (day := month_of(path.name))]
     v2 = [(day, path) for day, path in found if "_v2" in path.stem.lower()]
     if v2:
         return max(v2)[1]
@@ -134,6 +93,24 @@ def find_release(inbox: Path) -> Path:
     raise ReleaseMissing(
         f"no NPPES release (NPPES_Data_Dissemination_…_V2.zip) in {inbox}; next: {ADD}, from {PAGE}"
     )
+
+
+def find_weeklies(inbox: Path, after: date) -> list[Path]:
+    """The weekly V2 increments in a folder whose last day is later than `after`, in the order of their last days."""
+    found = [(days[::-1], path) for path in _files(inbox) if (days := weekly_days(path.name))]
+    return [path for days, path in sorted(found) if days[0] > after]
+
+
+def weekly_days(name: str) -> tuple[date, date] | None:
+    """First and last day of a weekly V2 increment, from its name; None for every other name."""
+    found = _WEEKLY.match(name)
+    if found is None or "_v2" not in name.lower():
+        return None
+    try:
+        first, last = (datetime.strptime(part, "%m%d%y").date() for part in found.groups())  # noqa: DTZ007
+    except ValueError:
+        return None
+    return first, last
 
 
 def find_lists(inbox: Path) -> dict[ListKind, ListFile]:
@@ -152,32 +129,6 @@ def find_lists(inbox: Path) -> dict[ListKind, ListFile]:
 def list_kind(name: str) -> ListKind | None:
     """Which list a file name belongs to."""
     return next((kind for kind, pattern in _LIST_NAMES.items() if pattern.match(name)), None)
-
-
-def inspect(
-    path: Path, limits: Limits, *, rules: Callable[[pl.DataFrame], Mapping[str, int]] | None = None
-) -> ReleaseReport:
-    """Read a whole release and report; publishes nothing.
-
-    Args:
-        rules: counts rulings over the candidates (`audience.split.count_rules`), where the caller has a classifier.
-
-    Raises:
-        RegistryError: what is wrong with the file, and the cure.
-    """
-    archive = open_archive(path, limits)
-    candidates, endpoint_counts = read_endpoints(archive)
-    _, provider_counts = read_providers(archive, candidates["npi"])
-    return ReleaseReport(
-        name=path.name,
-        kind=archive.kind,
-        day=archive.day,
-        fingerprint=archive.fingerprint,
-        members={layout.prefix: archive.member(layout.prefix).bytes for layout in LAYOUTS},
-        endpoints=endpoint_counts,
-        providers=provider_counts,
-        rules=dict(rules(candidates)) if rules else {},
-    )
 
 
 def check_release(path: Path, limits: Limits) -> None:
@@ -205,40 +156,102 @@ def check_headers(archive: Archive) -> None:
         check_header(header.decode("cp1252", errors="replace").rstrip("\r"), layout, archive.path.name)
 
 
-def add(files: Sequence[Path], inbox: Path, limits: Limits) -> list[Path]:
-    """Check files and copy them into the inbox; all are checked before the first is copied. Returns their new paths.
+def check_file(path: Path, limits: Limits) -> Added:
+    """Whether a file is what its name says; puts nothing anywhere.
 
     Raises:
-        RegistryError: a file is missing, unknown by its name, or not what its name says.
+        RegistryError: missing, unknown by its name, V1, an error page, cut off, or not in the form we know.
     """
-    for path in files:
-        if not path.is_file():
-            raise ReleaseMissing(f"{path}: no such file")
-        kind = list_kind(path.name)
-        if kind is not None:
-            read_list(kind, path)
-        elif _month_of(path.name) or _WEEKLY.match(path.name):
-            check_release(path, limits)
-        else:
-            known = ", ".join(("NPPES_Data_Dissemination_…_V2.zip", *PUBLISHED_NAMES.values()))
-            raise ReleaseMissing(
-                f"{path.name}: not a name that CMS or OIG uses; keep the published one: {known}"
-            )
-    added = []
-    for path in files:
-        target = inbox / path.name
-        if target.resolve() != path.resolve():
-            with atomic(target) as part:
+    if not path.is_file():
+        raise ReleaseMissing(f"{path}: no such file")
+    _refuse_version_one(path)
+    kind = list_kind(path.name)
+    if kind is not None:
+        return Added(
+            path, "checked", kind, list_source(_list_file(kind, path), read_list(kind, path, limits))
+        )
+    if not month_of(path.name) and not weekly_days(path.name):
+        known = ", ".join(("NPPES_Data_Dissemination_…_V2.zip", *PUBLISHED_NAMES.values()))
+        raise ReleaseMissing(f"{path.name}: not a name that CMS or OIG uses; keep the published one: {known}")
+    check_release(path, limits)
+    return Added(path, "checked")
+
+
+def add(files: Sequence[Path], inbox: Path, limits: Limits) -> list[Added]:
+    """Check files and put them into the inbox, all or none; what is there already, byte for byte, is left alone.
+
+    A file of the same name with other content is replaced, unless the one in the inbox is newer.
+
+    Raises:
+        RegistryError: a file is not what its name says, given twice, or older than the one of its name in the inbox.
+    """
+    twice = [name for name, count in Counter(path.name for path in files).items() if count > 1]
+    if twice:
+        raise RegistryError(f"{twice[0]}: given twice; give one file of a name")
+    checked = [(path, inbox / path.name, check_file(path, limits)) for path in files]
+    results: list[Added] = []
+    with ExitStack() as parts:  # every copy is made before the first is put in its place
+        for path, target, found in checked:
+            said = "added"
+            if target.exists():
+                said = "already there" if filecmp.cmp(path, target, shallow=False) else "replaced"
+            if said == "replaced":
+                _refuse_older(path, target, found, limits)
+            if said != "already there":
+                part = parts.enter_context(atomic(target))
                 shutil.copyfile(path, part)
-        added.append(target)
-    return added
+                shutil.copystat(path, part)  # its time may be all that tells a list's age
+            results.append(replace(found, path=target, said=said))
+    return results
+
+
+def _refuse_version_one(path: Path) -> None:
+    refuse_version_one(path)
+    if _V1_REPORT.match(path.name):
+        raise VersionOneRelease(
+            f"{path.name}: a V1 report (no _V2 in its name); V1 ended on 2026-03-03."
+            f" Take {path.stem}_V2.zip from {PAGE}"
+        )
+
+
+def list_source(file: ListFile, table: ListTable) -> dict[str, Any]:
+    """What was read of a list, as plain data: `file`, `day` (ISO), `day_from` (name, newest entry or file), counts."""
+    day, day_from = file.day, file.day_from
+    if day_from == "file" and table.newest:
+        day, day_from = table.newest, "newest entry"
+    return {
+        "file": file.path.name,
+        "day": day.isoformat(),
+        "day_from": day_from,
+        "rows": table.rows,
+        "unparsed_dates": table.unparsed_dates,
+        "bad_npis": table.bad_npis,
+    }
+
+
+def _refuse_older(path: Path, target: Path, found: Added, limits: Limits) -> None:
+    """A file of this name is in the inbox with other content: it must not be the newer one."""
+    try:
+        if found.kind is None:
+            new, old = open_archive(path, limits).day, open_archive(target, limits).day
+        else:
+            there = check_file(target, limits).source
+            new, old = (
+                date.fromisoformat(source["day"]) if source else None for source in (found.source, there)
+            )
+    except RegistryError:
+        return  # what is there is of no use
+    if new and old and new < old:
+        raise RegistryError(
+            f"{path.name}: of {new}, older than the one in the inbox ({old}); remove {target} first if you mean it"
+        )
 
 
 def _files(inbox: Path) -> list[Path]:
     return sorted(path for path in inbox.iterdir() if path.is_file()) if inbox.is_dir() else []
 
 
-def _month_of(name: str) -> date | None:
+def month_of(name: str) -> date | None:
     """First day of the month in a monthly release's name."""
     found = _MONTHLY.match(name)
     if found is None or found[1].lower() not in _MONTHS:
@@ -247,13 +260,13 @@ def _month_of(name: str) -> date | None:
 
 
 def _list_file(kind: ListKind, path: Path) -> ListFile:
-    day = _day_in(path.name)
+    day = day_in(path.name)
     if day is not None:
         return ListFile(kind, path, day, "name")
     return ListFile(kind, path, datetime.fromtimestamp(path.stat().st_mtime, UTC).date(), "file")
 
 
-def _day_in(name: str) -> date | None:
+def day_in(name: str) -> date | None:
     """The day a list's name states: `…_110826_V2.zip` (MMDDYY), `…_2026.11.08.csv`, `…-20261108.csv`, `…_2026_11`."""
     for pattern, order in (
         (r"_(\d\d)(\d\d)(\d\d)_v2", "mdy"),

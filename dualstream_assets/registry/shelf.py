@@ -6,25 +6,33 @@ A second run reads these and no ZIP. Each file is replaced whole; one that belon
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualstream_assets.estate.model import Limits
-from dualstream_assets.registry.archive import Archive, open_archive
+from dualstream_assets.registry.chain import FACTS, Chain, open_chain
 from dualstream_assets.registry.endpoints import read_endpoints
 from dualstream_assets.registry.errors import RegistryError
+from dualstream_assets.registry.increments import (
+    doubtful,
+    merge_endpoints,
+    merge_providers,
+    outdated,
+    read_increment,
+)
 from dualstream_assets.registry.medicare import (
     EXCLUSION_COLUMNS,
     EXCLUSIONS,
+    OPTIONAL,
     ListKind,
-    newest_day,
+    mark_enrolled,
     read_list,
 )
 from dualstream_assets.registry.providers import read_providers
-from dualstream_assets.registry.release import ListFile
+from dualstream_assets.registry.release import ListFile, list_source
 from dualstream_assets.store.files import write_parquet_atomic, write_text_atomic
 
 if TYPE_CHECKING:
@@ -35,13 +43,15 @@ TABLES = ("endpoints", "providers", "revalidation", "exclusions")
 
 @dataclass(frozen=True)
 class ReleaseTables:
-    """A release as read: who filed which addresses, and who these NPIs are.
+    """A release as read, with its increments: who filed which addresses, and who these NPIs are.
 
     Attributes:
-        facts: name, kind, day (ISO or None) and fingerprint of the release.
+        facts: what was read, as `Chain.facts` gives it.
         endpoints: candidates, columns of `endpoints.COLUMNS`.
         providers: columns of `providers.COLUMNS`.
-        endpoint_counts: counts of the endpoint member, as plain data.
+        endpoint_counts: counts of the base's endpoint member, as plain data; under `increments` a list of
+            `EndpointChange`, so that `increments.candidates_of` them is the number of candidates.
+        provider_counts: counts of the base's npidata; under `increments` a list of `ProviderChange`.
     """
 
     facts: Mapping[str, Any]
@@ -53,15 +63,17 @@ class ReleaseTables:
 
 @dataclass(frozen=True)
 class ListTables:
-    """The lists as read. `sources` has an entry for every kind; None means that the list is missing: unknown.
+    """The lists as read. The tables are lazy: of millions of rows only those of the NPIs asked for come into memory.
 
     Attributes:
+        sources: kind -> what was read (`release.list_source`); None means that the list is missing: unknown. An
+            optional list that was not given has no entry.
         revalidation: columns of `medicare.REVALIDATION_COLUMNS`; None where the list is missing.
         exclusions: columns of `medicare.EXCLUSION_COLUMNS`, of the lists that there are.
     """
 
-    revalidation: pl.DataFrame | None
-    exclusions: pl.DataFrame
+    revalidation: pl.LazyFrame | None
+    exclusions: pl.LazyFrame
     sources: Mapping[str, Mapping[str, Any] | None]
 
     @property
@@ -70,61 +82,100 @@ class ListTables:
         return tuple(kind for kind, source in self.sources.items() if source is None)
 
 
-def release_facts(archive: Archive) -> dict[str, Any]:
-    """What identifies a release, as plain data."""
-    return {
-        "name": archive.path.name,
-        "kind": archive.kind,
-        "day": archive.day.isoformat() if archive.day else None,
-        "fingerprint": archive.fingerprint,
-    }
-
-
-def read_release(path: Path, limits: Limits) -> ReleaseTables:
-    """Read a release: endpoints first, then one pass over npidata for the NPIs that they name.
+def read_release(path: Path, limits: Limits, weeklies: Sequence[Path] = ()) -> ReleaseTables:
+    """Read a release and the weeklies that continue it; a stale or doubled one is named in the facts and not used.
 
     Raises:
-        RegistryError: what is wrong with the file, and the cure.
+        RegistryError: what is wrong with a file, and the cure.
     """
-    archive = open_archive(path, limits)
-    endpoints, endpoint_counts = read_endpoints(archive)
-    providers, provider_counts = read_providers(archive, endpoints["npi"])
+    return read_chain(open_chain(path, limits, weeklies))
+
+
+def read_chain(chain: Chain) -> ReleaseTables:
+    """Read endpoints first, then npidata in one pass for the NPIs that any of the files names.
+
+    Raises:
+        RegistryError: damaged member, wrong header.
+    """
+    import polars as pl
+
+    endpoints, endpoint_counts = read_endpoints(chain.base)
+    increments = [read_increment(archive) for archive in chain.increments]
+    named = pl.concat([endpoints["npi"], *(one.endpoints["npi"] for one in increments)])
+    providers, provider_counts = read_providers(chain.base, named)
+    older = outdated(providers, chain.base.day, increments)
+    endpoints, endpoint_changes = merge_endpoints(endpoints, increments, older)
+    if increments:
+        providers, provider_changes = merge_providers(providers, increments, older, endpoints["npi"])
+    else:
+        provider_changes = []
     return ReleaseTables(
-        release_facts(archive), endpoints, providers, plain(endpoint_counts), plain(provider_counts)
+        chain.facts(),
+        endpoints,
+        providers,
+        {**plain(endpoint_counts), "increments": plain(endpoint_changes)},
+        {**plain(provider_counts), "increments": plain(provider_changes)},
     )
 
 
-def read_lists(files: Mapping[ListKind, ListFile]) -> ListTables:
-    """Read the lists that there are.
+def read_endpoints_of(chain: Chain) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The endpoints of `read_chain` alone, and their counts.
+
+    Raises:
+        RegistryError: damaged member, wrong header.
+    """
+    endpoints, counts = read_endpoints(chain.base)
+    increments = [read_increment(archive) for archive in chain.increments]
+    doubt = doubtful(increments, chain.base.day)
+    changes = []
+    if increments:
+        known = read_providers(chain.base, doubt)[0] if len(doubt) else increments[0].providers.clear()
+        older = outdated(known, chain.base.day, increments)
+        endpoints, changes = merge_endpoints(endpoints, increments, older)
+    return endpoints, {**plain(counts), "increments": plain(changes)}
+
+
+def read_providers_of(chain: Chain, wanted: pl.Series) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """The providers of `read_chain` alone, and their counts; `wanted` are the NPIs of the merged endpoints.
+
+    Raises:
+        RegistryError: damaged member, wrong header.
+    """
+    providers, counts = read_providers(chain.base, wanted)
+    increments = [read_increment(archive) for archive in chain.increments]
+    changes = []
+    if increments:
+        older = outdated(providers, chain.base.day, increments)
+        providers, changes = merge_providers(providers, increments, older, wanted)
+    return providers, {**plain(counts), "increments": plain(changes)}
+
+
+def read_lists(files: Mapping[ListKind, ListFile], limits: Limits | None = None) -> ListTables:
+    """Read the lists that there are; `limits` bound what an archive may unpack to.
 
     Raises:
         ListUnreadable: a list is there and is not in the form we know.
     """
     import polars as pl
 
-    sources: dict[str, Mapping[str, Any] | None] = dict.fromkeys(kind.value for kind in ListKind)
-    frames: dict[ListKind, pl.DataFrame] = {}
-    for kind, file in files.items():
-        table = read_list(kind, file.path)
-        day, day_from = file.day, file.day_from
-        if day_from == "file" and (newest := newest_day(table)):
-            day, day_from = newest, "newest entry"
-        frames[kind] = table.frame
-        sources[kind.value] = {
-            "file": file.path.name,
-            "day": day.isoformat(),
-            "day_from": day_from,
-            "rows": table.rows,
-            "unparsed_dates": table.unparsed_dates,
-            "bad_npis": table.bad_npis,
-        }
+    tables = {kind: read_list(kind, file.path, limits) for kind, file in files.items()}
+    frames = {kind: table.frame for kind, table in tables.items()}
     empty = pl.DataFrame(
         schema={name: pl.Date if kind == "date" else pl.String for name, kind, _ in EXCLUSION_COLUMNS}
     )
     exclusions = pl.concat(
         [empty, *(frames[kind].select(empty.columns) for kind in EXCLUSIONS if kind in frames)]
     )
-    return ListTables(frames.get(ListKind.REVALIDATION), exclusions, sources)
+    revalidation = frames.get(ListKind.REVALIDATION)
+    if revalidation is not None and ListKind.PPEF in frames:
+        revalidation = mark_enrolled(revalidation, frames[ListKind.PPEF])
+    found = {kind.value: list_source(files[kind], table) for kind, table in tables.items()}
+    dates = None if revalidation is None else revalidation.lazy()
+    return ListTables(dates, exclusions.lazy(), _sources(found))
+
+
+def _sources(found: Mapping[str, Mapping[str, Any] | None]) -> dict[str, Mapping[str, Any] | None]:
+    return {kind.value: found.get(kind) for kind in ListKind if found.get(kind) or kind not in OPTIONAL}
 
 
 def save(folder: Path, table: str, frame: pl.DataFrame, facts: Mapping[str, Any]) -> None:
@@ -154,6 +205,11 @@ def load(folder: Path, table: str) -> pl.DataFrame:
     Raises:
         RegistryError: it is not there; names the next command.
     """
+    return scan(folder, table).collect()
+
+
+def scan(folder: Path, table: str) -> pl.LazyFrame:
+    """`load`, not yet read."""
     import polars as pl
 
     path = folder / f"{table}.parquet"
@@ -163,7 +219,13 @@ def load(folder: Path, table: str) -> pl.DataFrame:
             f"{key} was not built yet."
             f" Next: dagster asset materialize --select '{key}' -m dualstream_assets.definitions"
         )
-    return pl.read_parquet(path)
+    return pl.scan_parquet(path)
+
+
+def save_release(folder: Path, tables: ReleaseTables) -> None:
+    """Put both tables of a release on a shelf; `load_release` reads them."""
+    save(folder, "endpoints", tables.endpoints, {**tables.facts, "counts": tables.endpoint_counts})
+    save(folder, "providers", tables.providers, {**tables.facts, "counts": tables.provider_counts})
 
 
 def load_release(folder: Path) -> ReleaseTables:
@@ -180,12 +242,23 @@ def load_release(folder: Path) -> ReleaseTables:
             " materialize --select 'group:registry' -m dualstream_assets.definitions"
         )
     return ReleaseTables(
-        {name: facts.get(name) for name in ("name", "kind", "day", "fingerprint")},
+        {name: facts.get(name) for name in FACTS},
         endpoints,
         providers,
         facts.get("counts", {}),
         of_providers.get("counts", {}),
     )
+
+
+def save_lists(folder: Path, tables: ListTables) -> None:
+    """Put the lists on a shelf; `load_lists` reads them."""
+    dated = (ListKind.REVALIDATION, ListKind.PPEF)
+    dates = {kind: source for kind, source in tables.sources.items() if kind in dated}
+    others = {kind: source for kind, source in tables.sources.items() if kind not in dated}
+    save_facts(folder, "revalidation", {"sources": dates})
+    if tables.revalidation is not None:
+        save(folder, "revalidation", tables.revalidation.collect(), {"sources": dates})
+    save(folder, "exclusions", tables.exclusions.collect(), {"sources": others})
 
 
 def load_lists(folder: Path) -> ListTables:
@@ -194,14 +267,14 @@ def load_lists(folder: Path) -> ListTables:
     Raises:
         RegistryError: the assets of the lists were not built yet.
     """
-    exclusions = load(folder, "exclusions")
+    exclusions = scan(folder, "exclusions")
     sources = {
         **load_facts(folder, "revalidation").get("sources", {}),
         **load_facts(folder, "exclusions").get("sources", {}),
     }
-    known = {kind.value: sources.get(kind.value) for kind in ListKind}
-    has_dates = known[ListKind.REVALIDATION.value] is not None
-    return ListTables(load(folder, "revalidation") if has_dates else None, exclusions, known)
+    known = _sources(sources)
+    has_dates = known[ListKind.REVALIDATION] is not None
+    return ListTables(scan(folder, "revalidation") if has_dates else None, exclusions, known)
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from dualstream_assets import keys
 from dualstream_assets.estate import Estate
 from dualstream_assets.store.evidence import Subject
 
@@ -34,6 +35,8 @@ _ASSET_OF_FACT = {
     "verified_fresh": "verification/verified_institutional",
     "probe_ip_apart": "verification/verified_institutional",
     "log_complete": "maillog/log",
+    "lists_known": "{subject}",
+    "release_fresh": "{subject}",
 }
 
 
@@ -77,9 +80,14 @@ def _wave_only(estate: Estate, stream: str) -> Iterator[Subject]:
         yield Subject(stream, "verification", "verified_fresh")
         yield Subject(stream, "verification", "probe_ip_apart")
     yield Subject(stream, "maillog", "log_complete")
+    yield Subject(stream, keys.text(keys.NPPES_RELEASE), "release_fresh")
+    for lists in (keys.CMS_REVALIDATION, keys.CMS_EXCLUSIONS):
+        yield Subject(stream, keys.text(lists), "lists_known")
 
 
 def cure(subject: Subject) -> str:
     """The command that looks at a fact again."""
-    asset = _ASSET_OF_FACT.get(subject.fact, "{stream}/gate").format(stream=subject.stream)
+    asset = _ASSET_OF_FACT.get(subject.fact, "{stream}/gate").format(
+        stream=subject.stream, subject=subject.subject
+    )
     return f"dagster asset materialize --select '{asset}' -m dualstream_assets.definitions"

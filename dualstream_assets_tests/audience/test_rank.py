@@ -11,8 +11,11 @@ from dualstream_assets.estate.model import Audience
 TODAY = date(2026, 11, 30)
 
 
-def people(**due: int | str | None) -> pl.DataFrame:
-    """NPI -> days until its due date (negative: overdue), `tbd`, or None for not on the list."""
+def people(left: str = "", *, ppef: bool = False, **due: int | str | None) -> pl.DataFrame:
+    """NPI -> days until its due date (negative: overdue), `tbd`, or None for not on the list.
+
+    With `ppef` that list was given, and the NPIs in `left` are not enrolled any more.
+    """
     listed = {n: d for n, d in due.items() if d is not None}
     dates = {n: None if d == "tbd" else TODAY + timedelta(days=int(d)) for n, d in listed.items()}
     revalidation = pl.DataFrame(
@@ -20,8 +23,9 @@ def people(**due: int | str | None) -> pl.DataFrame:
             "npi": pl.Series(list(listed), dtype=pl.String),
             "effective_date": pl.Series(list(dates.values()), dtype=pl.Date),
             "enrolments": pl.Series([1] * len(listed), dtype=pl.Int64),
+            "enrolled": pl.Series([n not in left if ppef else None for n in listed], dtype=pl.Boolean),
         }
-    )
+    ).lazy()
     npis = pl.DataFrame({"npi": list(due)})
     return revalidation_of(npis, revalidation, TODAY).with_columns(pl.lit(value=False).alias("opted_out"))
 
@@ -73,3 +77,19 @@ def test_without_the_list_the_status_is_unknown_and_the_order_is_by_npi() -> Non
 def test_the_estate_chooses_the_order() -> None:
     assert order_of(Audience()) is RankOrder.OVERDUE_FIRST
     assert order_of(Audience(overdue_first=False)) is RankOrder.BANDED
+
+
+@pytest.mark.parametrize("order", list(RankOrder))
+def test_who_is_overdue_and_no_longer_enrolled_is_gone_and_comes_last(order: RankOrder) -> None:
+    frame = people(ppef=True, left="ad", a=-10, b=-700, c=None, d=40)
+    assert dict(frame.select("npi", "revalidation_status").iter_rows()) == {
+        "a": "gone",
+        "b": "overdue",
+        "c": "none",
+        "d": "due_soon",
+    }
+    assert ordered(frame, order)[-1] == "a"
+
+
+def test_without_ppef_nobody_is_gone() -> None:
+    assert people(a=-10)["revalidation_status"].to_list() == ["overdue"]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dualstream_assets.audience.manifest import MANIFEST, PLAN, Manifest, read_manifest
+from dualstream_assets.audience.manifest import COLUMNS, MANIFEST, PLAN, Manifest, read_manifest
 from dualstream_assets.audience.publish import FILES, unfit
-from dualstream_assets.audience.split import COLUMNS, build_audience_from_zip, inspect_release
+from dualstream_assets.audience.split import build_audience_from_zip, inspect_release
 from dualstream_assets.estate import Estate
 from dualstream_assets.registry.errors import TruncatedZip
 from dualstream_assets.store.files import DiskFull
@@ -207,10 +207,16 @@ def test_missing_lists_are_unknown_in_the_manifest_and_in_the_rows(tmp_path: Pat
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_made_harmless(tmp_path: Path, estate: Estate) -> None:
-    people = [person(A, **{"Provider First Name": "=cmd|'/c calc'!A1"})]
-    build(tmp_path, estate, people, [filed(A, "+office@clinic.example")])
+    phone = "Provider Business Practice Location Address Telephone Number"
+    people = [person(A, **{"Provider First Name": "=cmd|'/c calc'!A1", phone: "+1 555"})]
+    build(tmp_path, estate, people, [filed(A, "office@clinic.example"), filed(A, "=office@clinic.example")])
     (row,) = rows(tmp_path / "out", "institutional")
-    assert (row["first_name"], row["email"]) == ("'=cmd|'/c calc'!A1", "+office@clinic.example")
+    assert (row["first_name"], row["phone"]) == ("'=cmd|'/c calc'!A1", "'+1 555")
+    (out,) = rows(tmp_path / "out", "rejects")
+    assert (out["rule"], out["evidence"]) == (
+        "refused-symbol-at-start",
+        "'=office@clinic.example (meant office@clinic.example?)",
+    )
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path, estate: Estate) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -64,6 +66,7 @@ def release_zip(
     *,
     name: str = MONTHLY,
     members: Mapping[str, bytes | None] | None = None,
+    days: str = DAYS,
 ) -> Path:
     """Write a release; `members` replaces or (None) leaves out members by prefix."""
     path = folder / name
@@ -75,10 +78,38 @@ def release_zip(
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for prefix, data in content.items():
             if data is not None:
-                archive.writestr(f"{prefix}_{DAYS}_FileHeader.csv", data.partition(b"\n")[0] + b"\n")
-                archive.writestr(f"{prefix}_{DAYS}.csv", data)
+                archive.writestr(f"{prefix}_{days}_FileHeader.csv", data.partition(b"\n")[0] + b"\n")
+                archive.writestr(f"{prefix}_{days}.csv", data)
         archive.writestr("NPPES_Data_Dissemination_Readme_v.2.pdf", b"%PDF-1.4")
     return path
+
+
+def weekly_zip(
+    folder: Path,
+    people: Iterable[Mapping[str, str] | str] = (),
+    endpoints: Iterable[Mapping[str, str] | str] = (),
+    *,
+    first: date = date(2026, 11, 9),
+    last: date = date(2026, 11, 15),
+    name: str | None = None,
+) -> Path:
+    """Write a weekly increment under its published name; it continues `release_zip` unless days are given."""
+    published = f"NPPES_Data_Dissemination_{first:%m%d%y}_{last:%m%d%y}_Weekly_V2.zip"
+    return release_zip(
+        folder, people, endpoints, name=name or published, days=f"{first:%Y%m%d}-{last:%Y%m%d}"
+    )
+
+
+def blank(npi: str, deactivated: str) -> dict[str, str]:
+    """A deactivated row: CMS leaves only the NPI and the date."""
+    return {"NPI": npi, "NPI Deactivation Date": deactivated}
+
+
+def rows_of(path: Path, prefix: str) -> list[dict[str, str]]:
+    """The rows of a release's member, as a strict reader sees them: for the lab's or our own good files."""
+    with zipfile.ZipFile(path) as archive:
+        name = next(n for n in archive.namelist() if n.startswith(prefix) and "fileheader" not in n.lower())
+        return list(csv.DictReader(io.StringIO(archive.read(name).decode())))
 
 
 def deactivation_report(path: Path, rows: Iterable[tuple[str, str]], *, inline: bool = False) -> Path:

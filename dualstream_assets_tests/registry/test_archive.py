@@ -168,13 +168,12 @@ def test_an_archive_beyond_the_estates_limits(tmp_path: Path) -> None:
     one_line(error, "limits.zip_bytes")
 
 
-def test_a_record_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dualstream_assets.registry.inflate.LONGEST_RECORD_BYTES", 4096)
-    path = release_zip(tmp_path, members={"endpoint_pfile": line(ENDPOINT).encode() + b'"' + b"x" * 50_000})
-    archive = open_archive(path, LIMITS)
+def test_a_record_without_end_is_refused(tmp_path: Path) -> None:
+    path = release_zip(tmp_path, members={"endpoint_pfile": line(ENDPOINT).encode() + b'"' + b"x" * 90_000})
+    archive = open_archive(path, Limits(zip_ratio=1000, record_bytes=65_536))
     with pytest.raises(DamagedMember) as error:
         list(read_blocks(archive, archive.member("endpoint_pfile"), 1024))
-    one_line(error, "a line of more than")
+    one_line(error, "a line of more than", "limits.record_bytes")
 
 
 def test_blocks_end_at_records_and_add_up_to_the_member(tmp_path: Path) -> None:

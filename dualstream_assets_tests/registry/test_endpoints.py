@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from dualstream_assets.estate.model import Limits
+from dualstream_assets.registry.addresses import Found, extract
 from dualstream_assets.registry.archive import open_archive
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT
 from dualstream_assets.registry.endpoints import EndpointCounts, read_endpoints, row_blocks
@@ -80,3 +82,31 @@ def test_many_small_blocks_give_what_one_block_gives(tmp_path: Path) -> None:
     one = pl.concat(row_blocks(archive, ENDPOINT_LAYOUT, columns, LineCounts()))
     assert many.equals(one)
     assert one.height == 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A.B@Clinic.Example",
+        " a@clinic.example ",
+        "mailto:a@clinic.example",
+        "MAILTO:A@clinic.example",
+        "a@clinic.example.",
+        "Mailto:a@Clinic.example. ",
+        "mailto:a@clinic.example..",
+        "mailto: a@clinic.example",
+        "+a@clinic.example",
+        "a" * 60 + "@clinic.example",
+        "a" * 65 + "@clinic.example",
+        "a@" + "b" * 64 + ".example",
+        "-@-.example",
+    ],
+)
+def test_the_fast_way_and_the_careful_one_agree_on_address_and_repairs(tmp_path: Path, text: str) -> None:
+    frame, counts = read(tmp_path, filed(A, text))
+    (careful,) = extract(text)
+    if isinstance(careful, Found):
+        assert frame["address"].to_list() == [careful.address]
+        assert set(counts.repairs) == set(careful.repairs)
+    else:
+        assert frame["reason"].to_list() == [careful.reason]

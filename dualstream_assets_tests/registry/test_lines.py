@@ -103,3 +103,62 @@ def test_an_empty_line_is_no_row_and_no_fault(tmp_path: Path) -> None:
     addresses, counts = read(tmp_path, b"\n")
     assert addresses == ["first@clinic.example", "last@clinic.example"]
     assert not counts.lines.unreadable
+
+
+def many(broken: dict[int, str | bytes], rows: int = 700) -> bytes:
+    """Sound lines, `a0` to `a699`, with some of them replaced."""
+    lines = [
+        table(ENDPOINT, [filed("1003000142", f"a{i}@clinic.example")]).partition(b"\n")[2]
+        for i in range(rows)
+    ]
+    for at, text in broken.items():
+        lines[at] = text if isinstance(text, bytes) else text.encode()
+    return b"".join(lines)
+
+
+def read_many(folder: Path, broken: dict[int, str | bytes]) -> tuple[set[str], EndpointCounts]:
+    path = release_zip(folder, members={"endpoint_pfile": line(ENDPOINT).encode() + many(broken)})
+    frame, counts = read_endpoints(open_archive(path, Limits(zip_ratio=1000)))
+    return set(frame["address"].drop_nulls()), counts
+
+
+def stray(i: int) -> str:
+    return (
+        '"'
+        + '","'.join(["1003000142", "DIRECT", "", f"a{i}@clinic.example", "N", 'a "b" c', *[""] * 13])
+        + '"\n'
+    )
+
+
+@pytest.mark.parametrize("at", [0, 127, 128, 255, 256, 699])
+def test_a_bad_line_anywhere_in_a_block_costs_no_other(tmp_path: Path, at: int) -> None:
+    found, counts = read_many(tmp_path, {at: stray(at)})
+    assert found == {f"a{i}@clinic.example" for i in range(700)}
+    assert (counts.lines.rows, counts.lines.stray_quotes) == (700, 1)
+    found, counts = read_many(tmp_path, {at: "no line at all\n"})
+    assert found == {f"a{i}@clinic.example" for i in range(700) if i != at}
+    assert [u.line for u in counts.lines.unreadable] == [at + 2]
+
+
+def test_a_record_broken_where_two_looks_meet_is_joined(tmp_path: Path) -> None:
+    first, _, second = stray(127).replace('a "b" c', "two\nlines").partition("\n")
+    found, counts = read_many(tmp_path, {127: first + "\n", 128: second})
+    assert len(found) == 699
+    assert (counts.lines.line_breaks, counts.lines.rows, counts.lines.unreadable) == (1, 699, [])
+
+
+def test_two_faults_that_make_up_for_each_other_are_both_found(tmp_path: Path) -> None:
+    short = '"' + '","'.join(["1003000142", "DIRECT", "", "lost@clinic.example", *[""] * 13]) + '"\n'
+    long = '"' + '","'.join(["1003000142", "DIRECT", "", "lost@clinic.example", *[""] * 17]) + '"\n'
+    found, counts = read_many(tmp_path, {3: short, 5: long, 400: stray(400)})
+    assert found == {f"a{i}@clinic.example" for i in range(700) if i not in (3, 5)}
+    assert [u.line for u in counts.lines.unreadable] == [5, 7]
+    assert (counts.lines.stray_quotes, counts.lines.rows) == (1, 698)
+
+
+def test_bytes_that_are_not_utf8_are_counted_by_line_and_spoil_no_other(tmp_path: Path) -> None:
+    latin = stray(300).replace('a "b" c', "Cl\u00ednica").encode("cp1252")
+    utf8 = stray(20).replace('a "b" c', "Pe\u00f1a").encode()
+    found, counts = read_many(tmp_path, {300: latin, 20: utf8})
+    assert len(found) == 700
+    assert (counts.lines.cp1252, counts.lines.stray_quotes) == (1, 0)

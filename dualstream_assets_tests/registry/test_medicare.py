@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from dualstream_assets.registry import csvlist
 from dualstream_assets.registry.errors import ListUnreadable
 from dualstream_assets.registry.medicare import (
+    mark_enrolled,
+    newest_day,
     read_deactivated,
     read_leie,
     read_opt_out,
+    read_ppef,
     read_revalidation,
     read_revoked,
 )
@@ -37,6 +41,7 @@ def test_revalidation_is_one_row_per_npi_with_the_earliest_effective_date(tmp_pa
             "adjusted_date": None,
             "enrolments": 3,
             "dated": 2,
+            "enrolled": None,
         }
     ]
     assert (table.rows, table.unparsed_dates) == (3, 0)
@@ -97,3 +102,137 @@ def test_a_list_in_iso_8859_1_is_read(tmp_path: Path) -> None:
 def test_a_list_without_its_column_names_the_column(tmp_path: Path) -> None:
     with pytest.raises(ListUnreadable, match="no column 'National Provider Identifier'"):
         read_revalidation(put(tmp_path, "npi,due\n1,2\n"))
+
+
+def test_columns_are_found_by_name_whatever_their_order_case_and_spaces(tmp_path: Path) -> None:
+    """A list of 2017 wrote the last column in the plural; others have other cases."""
+    header = "ADJUSTED_DUE_DATE,revalidation due date ,Receiving Benefits Reassignments,NATIONAL PROVIDER IDENTIFIER\n"
+    table = read_revalidation(put(tmp_path, f"{header},01/31/2027,0,{A}\n"))
+    assert table.frame.select("npi", "effective_date").rows() == [(A, date(2027, 1, 31))]
+
+
+def test_a_list_with_a_byte_order_mark_and_windows_line_ends_is_read(tmp_path: Path) -> None:
+    text = REVALIDATION.replace("Enrollment ID,", "") + f"{A},2027-01-31,\n"
+    table = read_revalidation(put(tmp_path, text.replace("\n", "\r\n"), encoding="utf-8-sig"))
+    assert table.frame["effective_date"].to_list() == [date(2027, 1, 31)]
+
+
+@pytest.mark.parametrize(
+    ("stated", "day", "strange"),
+    [
+        ("2026-08-31", date(2026, 8, 31), 0),
+        ("08/31/2026", date(2026, 8, 31), 0),
+        ("8/1/2026", date(2026, 8, 1), 0),
+        ("2026-08-31T00:00:00", date(2026, 8, 31), 0),
+        ("8/31/2026 0:00", date(2026, 8, 31), 0),
+        (" 08/31/2026 ", date(2026, 8, 31), 0),
+        ("TBD", None, 0),
+        ("tbd", None, 0),
+        ("", None, 0),
+        ("31/08/2026", None, 1),
+        ("2026-08-31x", None, 1),
+        ("45900", None, 1),
+    ],
+)
+def test_both_date_formats_are_read_and_what_is_neither_is_counted(
+    tmp_path: Path, stated: str, day: date | None, strange: int
+) -> None:
+    table = read_revalidation(put(tmp_path, f"{REVALIDATION}I1,{A},{stated},\n"))
+    assert (table.frame["due_date"].to_list(), table.unparsed_dates) == ([day], strange)
+
+
+def test_a_strange_adjusted_date_is_counted_and_the_first_one_stays(tmp_path: Path) -> None:
+    table = read_revalidation(put(tmp_path, f"{REVALIDATION}I1,{A},2026-08-31,later\n"))
+    assert (table.frame["effective_date"].to_list(), table.unparsed_dates) == ([date(2026, 8, 31)], 1)
+
+
+def test_a_leie_date_that_is_none_is_not_counted_and_a_broken_one_is(tmp_path: Path) -> None:
+    rows = f"SAMPLE,PAT,,{A},NY,20240115,00000000\nSAMPLE,PAT,,{B},NY,2024-01-15,soon\n,,FIRM,12345,NY,20240115,\n"
+    table = read_leie(put(tmp_path, LEIE + rows))
+    assert (table.unparsed_dates, table.bad_npis) == (2, 1)
+    assert newest_day(table) == date(2024, 1, 15)
+
+
+def test_an_opt_out_list_is_as_old_as_its_last_update_not_as_its_entries(tmp_path: Path) -> None:
+    header = "NPI,Optout Effective Date,Optout End Date,Last updated\n"
+    table = read_opt_out(put(tmp_path, f"{header}{B},1/1/2027,1/1/2029,11/15/2026\n"))
+    assert newest_day(table) == date(2026, 11, 15)
+    plain = read_opt_out(put(tmp_path, f"NPI,Optout Effective Date,Optout End Date\n{B},1/1/2027,1/1/2029\n"))
+    assert newest_day(plain) is None
+
+
+def test_the_enrolment_list_is_iso_8859_1_and_gives_each_npi_once(tmp_path: Path) -> None:
+    header = (
+        "NPI,PECOS_ASCT_CNTL_ID,ENRLMT_ID,PROVIDER_TYPE_CD,PROVIDER_TYPE_DESC,STATE_CD,"
+        "FIRST_NAME,MDL_NAME,LAST_NAME,ORG_NAME\n"
+    )
+    rows = (
+        f"{A},1,I1,14,X,NY,JOSÉ,,PEÑA,\n{A},1,I2,14,X,NJ,JOSÉ,,PEÑA,\n"
+        f"{B},2,O1,12,X,PR,,,,CLÍNICA\nN/A,3,O2,12,X,NY,,,,X\n"
+    )
+    table = read_ppef(put(tmp_path, header + rows, "PPEF_Enrollment_Extract_2026.10.01.csv", "latin-1"))
+    assert table.frame.rows() == [(int(A),), (int(B),)]
+    assert (table.rows, table.bad_npis) == (4, 1)
+
+
+def test_who_is_overdue_and_not_enrolled_any_more_can_be_told(tmp_path: Path) -> None:
+    due = read_revalidation(
+        put(tmp_path, f"{REVALIDATION}I1,{A},2024-01-31,\nI2,{B},2024-01-31,\nI3,1999999992,TBD,\n")
+    )
+    enrolled = read_ppef(put(tmp_path, f"NPI,STATE_CD\n{B},NY\n", "PPEF_Enrollment_Extract_2026.10.01.csv"))
+    marked = mark_enrolled(due.frame, enrolled.frame)
+    assert marked.select("npi", "enrolled").rows() == [(A, False), (B, True), ("1999999992", False)]
+    assert marked.columns == due.frame.columns
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "empty"),
+        ("<!DOCTYPE html><html><body>Access denied</body></html>", "an HTML page"),
+        ("PK\x03\x04rest", "a ZIP archive; unpack it"),
+        (f"{LEIE}SAMPLE,PAT,,{A},NY,20240115,00000000\nSAMPLE,PAT,,{B}", "cut off, the last line has 4 of 7"),
+    ],
+)
+def test_what_is_no_list_is_refused_with_its_cure(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(ListUnreadable, match=said):
+        read_leie(put(tmp_path, content, "UPDATED.csv"))
+
+
+def test_a_last_line_without_its_line_end_is_not_cut_off(tmp_path: Path) -> None:
+    table = read_leie(put(tmp_path, f"{LEIE}SAMPLE,PAT,,{A},NY,20240115,00000000"))
+    assert table.rows == 1
+
+
+@pytest.mark.parametrize("bytes_each", [40, 90, 1000])
+def test_a_list_read_in_blocks_is_the_list_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_each: int
+) -> None:
+    """No record is lost or split at a border, also not one with a line break inside quotes."""
+    monkeypatch.setattr(csvlist, "BLOCK_BYTES", bytes_each)
+    header = "NPI,Name,Optout Effective Date,Optout End Date\n"
+    npis = [str(1003000126 + n) for n in range(50)]
+    rows = [f'{npi},"A\nB, C{"x" * (n % 7)}",1/{n % 28 + 1}/2026,1/1/2028\n' for n, npi in enumerate(npis)]
+    table = read_opt_out(put(tmp_path, (header + "".join(rows)).rstrip("\n")))
+    assert table.frame["npi"].to_list() == npis
+    assert [day.day for day in table.frame["since"]] == [n % 28 + 1 for n in range(50)]
+
+
+def test_a_list_of_a_header_only_is_read_as_empty(tmp_path: Path) -> None:
+    assert read_opt_out(put(tmp_path, "NPI,Optout Effective Date,Optout End Date\n")).rows == 0
+
+
+def test_an_npi_that_begins_with_zero_keeps_it(tmp_path: Path) -> None:
+    table = read_revalidation(put(tmp_path, f"{REVALIDATION}I1,0123456789,TBD,\n"))
+    assert table.frame["npi"].to_list() == ["0123456789"]
+
+
+@pytest.mark.parametrize("tail", ['"never closed\n' + "x,y,z\n" * 200, "x" * 2000])
+def test_a_record_that_does_not_end_is_refused_and_not_gathered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: str
+) -> None:
+    monkeypatch.setattr(csvlist, "BLOCK_BYTES", 100)
+    monkeypatch.setattr(csvlist, "RECORD_BYTES", 500)
+    text = f"NPI,Optout Effective Date,Optout End Date\n{A},1/1/2026,1/1/2028\n{tail}"
+    with pytest.raises(ListUnreadable, match="the record on line 3 does not end within 500 bytes"):
+        read_opt_out(put(tmp_path, text + f"\n{A},1/1/2026,1/1/2028\n"))
