@@ -7,6 +7,7 @@ keeps its traceback.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ COMMANDS: dict[str, str] = {
     "report": "proofs",
 }
 """Command -> module of `dualstream_assets.commands` that holds it."""
+
+POLARS_ALLOCATOR = "narenas:1,dirty_decay_ms:30,muzzy_decay_ms:0"
+"""Polars' allocator keeps freed memory for ten seconds; a small machine needs it back at once. Read when it is loaded."""
 
 
 class _Lazy(click.Group):
@@ -100,6 +104,7 @@ def _for_people() -> Iterator[None]:
 
 def main() -> None:
     """Entry point of `dualstream`."""
+    os.environ.setdefault("_RJEM_MALLOC_CONF", POLARS_ALLOCATOR)
     try:
         with _for_people():
             cli(standalone_mode=True)

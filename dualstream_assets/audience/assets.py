@@ -43,15 +43,17 @@ def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:  # no
     def audience(
         context: dg.AssetExecutionContext, workplace: WorkplaceParam
     ) -> Iterator[dg.MaterializeResult]:
+        from dualstream_assets.audience.drift import set_aside
         from dualstream_assets.audience.split import build_audience
-        from dualstream_assets.registry.shelf import load_lists, load_release
+        from dualstream_assets.registry.shelf import load_facts, load_lists, load_release
 
         folder = workplace.paths.registry
         today = workplace.clock.now().astimezone(workplace.estate.zone).date()
         with one_line(), rebuilding(workplace):
-            manifest = build_audience(
-                load_release(folder), load_lists(folder), workplace.paths.audience, workplace.estate, today
-            )
+            out, estate = workplace.paths.audience, workplace.estate
+            fingerprint = load_facts(folder, "endpoints").get("fingerprint")
+            previous = set_aside(out, fingerprint, estate.audience.drift)
+            manifest = build_audience(load_release(folder), load_lists(folder), out, estate, today, previous)
         for segment, file in FILES.items():
             if (
                 dg.AssetKey(list(KEYS[segment])) in context.selected_asset_keys

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualstream_assets.audience.manifest import read_manifest
+from dualstream_assets.audience.manifest import PREVIOUS_ROWS, read_manifest
 from dualstream_assets.audience.publish import FILES
 from dualstream_assets.estate.model import Drift as Limits
 
 if TYPE_CHECKING:
     import polars as pl
 
-PREVIOUS_ROWS = "previous.parquet"
 SEGMENTS = ("institutional", "consumer", "direct", "review")
 DROPPED = "dropped"
 COLUMNS = ("email", "npi", "segment", "rule", "revalidation_status")

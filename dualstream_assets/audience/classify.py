@@ -56,6 +56,7 @@ RULES: dict[str, str] = {
     "consumer-family": "a consumer operator's name under a country code",
     "foreign-tld": "the ending of another country",
     "institutional": "none of the above: a practice's own domain",
+    "decided": "a person decided (`dualstream audience decide`)",
 }
 """Every rule with its meaning; ids are stable, other tables and files name them."""
 

@@ -29,26 +29,29 @@ from dualstream_assets.estate.model import Drift as Limits
 ACCEPTED = "accepted.csv"
 
 
-def keep_previous(folder: Path, into: Path, limits: Limits) -> tuple[str, ...]:
-    """Write the narrow rows of the published audience into `into`; returns the names to rename into place with it.
+def set_aside(folder: Path, fingerprint: str | None, limits: Limits) -> Path | None:
+    """Before another release is published over it: the narrow rows of the published audience, in a file of their own.
 
-    Nothing is written, and the older rows stay the measure, where nothing whole is published, or where its drift was
-    neither within the limits nor accepted.
+    None, and the older rows stay the measure, where nothing whole is published, where it is of the release
+    `fingerprint` itself, or where its drift was neither within the limits nor accepted. `publish` puts the file in its
+    place. This comes before the new release is read, since each of the two needs its memory.
 
     Raises:
         OSError: no room.
     """
     manifest = read_manifest(folder)
-    if manifest is None or unfit(folder) or not judge(folder, limits).passed:
-        return ()
-    path = into / PREVIOUS_ROWS
+    if manifest is None or manifest.release.get("fingerprint") == fingerprint:
+        return None
+    if unfit(folder) or not judge(folder, limits).passed:
+        return None
+    path = folder / f".{PREVIOUS_ROWS}"
     with path.open("wb") as file:
         published_rows(folder).write_parquet(
             file, compression="zstd", metadata={"release": json.dumps(dict(manifest.release))}
         )
         file.flush()
         os.fsync(file.fileno())
-    return (PREVIOUS_ROWS,)
+    return path
 
 
 @dataclass(frozen=True)

@@ -111,12 +111,12 @@ def _reasons(
 
     foreign = [d for d in ruled["domain"].drop_nulls().unique().to_list() if classifier.is_foreign(d)]
     is_foreign = pl.col("domain").is_in(pl.Series(foreign, dtype=pl.Categorical).implode())
-    text = {name: pl.col(name).cast(pl.String) for name in ("domain", "rule", "evidence")}
+    text = {name: pl.col(name).cast(pl.String) for name in ("domain", "rule", "evidence", "reason", "text")}
     reasons: list[tuple[pl.Expr, pl.Expr, pl.Expr]] = [
         (
             pl.col("reason").is_not_null(),
-            pl.format("refused-{}", pl.col("reason").str.replace_all("_", "-", literal=True)),
-            pl.col("text"),
+            pl.format("refused-{}", text["reason"].str.replace_all("_", "-", literal=True)),
+            text["text"],
         ),
         (pl.col("segment") == "dropped", text["rule"], text["evidence"]),
         (pl.col("block").is_not_null(), pl.col("block"), pl.col("block_evidence")),

@@ -139,6 +139,7 @@ def _named(manifest: Manifest) -> str:
 def _disjoint(workplace: Workplace, manifest: Manifest, published: Published) -> Look:
     import polars as pl
 
+    from dualstream_assets.registry.increments import candidates_of
     from dualstream_assets.registry.shelf import load_facts
 
     if found := unfit(published.folder):
@@ -148,7 +149,7 @@ def _disjoint(workplace: Workplace, manifest: Manifest, published: Published) ->
     twice = len(addresses) - addresses.n_unique()
     endpoints = load_facts(workplace.paths.registry, "endpoints")
     counts = endpoints.get("counts", {})
-    candidates = counts.get("addresses", 0) + sum(counts.get("refusals", {}).values())
+    candidates = candidates_of(counts)
     same_release = endpoints.get("fingerprint") == manifest.release.get("fingerprint")
     said = f"{candidates:,} candidates, {rows:,} rows, {twice:,} addresses twice"
     return Look(

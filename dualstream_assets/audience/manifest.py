@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 MANIFEST = "manifest.json"
-PREVIOUS = "manifest.previous.json"
-"""The manifest of the build before, when it was of another release: what drift is measured against."""
+PREVIOUS_ROWS = "previous.parquet"
+"""Narrow rows of the audience before, when it was of another release: what drift is measured against."""
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("npi", "the provider that the row stands for"),
@@ -91,7 +91,7 @@ class Manifest:
     counts: Mapping[str, Any]
     repairs: Mapping[str, Any]
     plan: Mapping[str, float]
-    decisions: Mapping[str, Any]
+    decisions: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def missing_lists(self) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualstream_assets import keys
-from dualstream_assets.audience.manifest import MANIFEST, PREVIOUS, FileFacts, Manifest, read_manifest
-from dualstream_assets.store.files import DiskFull, sha256_of, write_text_atomic
+from dualstream_assets.audience.manifest import MANIFEST, PREVIOUS_ROWS, FileFacts, Manifest, read_manifest
+from dualstream_assets.store.files import DiskFull, sha256_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,8 +49,11 @@ def publish(
     repairs: Mapping[str, Any],
     plan: Mapping[str, float],
     decisions: Mapping[str, Any],
+    previous: Path | None = None,
 ) -> Manifest:
     """Write the parts (keys of `FILES` -> slices of text rows, at least one each) and the manifest into `out`.
+
+    `previous` is what `drift.set_aside` gave: it becomes what drift is measured against, with the same swap.
 
     Raises:
         DiskFull: no room; the old files are untouched.
@@ -75,11 +78,12 @@ def publish(
             decisions=decisions,
         )
         (beside / MANIFEST).write_text(manifest.text(), encoding="utf-8", newline="")
+        names = [*FILES.values(), MANIFEST]
+        if previous:
+            previous.rename(beside / PREVIOUS_ROWS)
+            names.insert(0, PREVIOUS_ROWS)
         with _alone(out):
-            before = read_manifest(out)
-            _swap(beside, out, [*FILES.values(), MANIFEST])
-            if before and before.release.get("fingerprint") != manifest.release.get("fingerprint"):
-                write_text_atomic(out / PREVIOUS, before.text())
+            _swap(beside, out, names)
     except Exception as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
         if full or "No space left on device" in str(error):  # polars says it in words only
@@ -92,6 +96,8 @@ def publish(
         raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        if previous:
+            previous.unlink(missing_ok=True)
     return manifest
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualstream_assets.audience import decisions
 from dualstream_assets.audience.classify import Classifier
+from dualstream_assets.audience.drift import set_aside
 from dualstream_assets.audience.eligible import eligibility
 from dualstream_assets.audience.fates import REJECTS, codes_of, decide
 from dualstream_assets.audience.manifest import Manifest, plan_figures
@@ -22,6 +23,7 @@ from dualstream_assets.audience.rows import text_rows
 from dualstream_assets.audience.rulings import count_rules, rulings
 from dualstream_assets.estate.model import Estate
 from dualstream_assets.registry.cache import Cache
+from dualstream_assets.registry.chain import open_chain
 from dualstream_assets.registry.release import find_lists, find_weeklies
 from dualstream_assets.registry.report import ReleaseReport, inspect
 from dualstream_assets.registry.shelf import ListTables, ReleaseTables, read_lists, read_release
@@ -33,9 +35,17 @@ SLICE_ROWS = 20_000
 
 
 def build_audience(
-    release: ReleaseTables, lists: ListTables, out: Path, estate: Estate, today: date
+    release: ReleaseTables,
+    lists: ListTables,
+    out: Path,
+    estate: Estate,
+    today: date,
+    previous: Path | None = None,
 ) -> Manifest:
     """Split a release and publish the five files and `manifest.json` into `out`, all or none.
+
+    Args:
+        previous: what `drift.set_aside` gave.
 
     Raises:
         ConservationError: the split does not add up (nothing was published).
@@ -44,14 +54,16 @@ def build_audience(
     import polars as pl
 
     classifier, order = Classifier.of(estate), order_of(estate.audience)
-    candidates = release.endpoints
-    decided = decisions.read(out)
-    ruled = decisions.apply(rulings(candidates, classifier), decided)
+    candidates, facts, repairs = release.endpoints, release.facts, _repairs(release)
     codes, npis = codes_of(candidates)
     people = eligibility(release.providers, npis, lists, today)
+    del release  # the last that holds the providers, where the caller let go of them
     people = people.hstack(revalidation_of(people, lists.revalidation, today).drop("npi"))
-    fates = decide(candidates, codes, ruled, people, classifier, order)
+    ruled = rulings(candidates, classifier)
     plan = plan_figures(pl.concat([codes, ruled.select("domain", "segment", "rule")], how="horizontal"))
+    decided = decisions.read(out)
+    ruled = decisions.apply(ruled, decided)
+    fates = decide(candidates, codes, ruled, people, classifier, order)
 
     def slices(file: str) -> Iterator[pl.DataFrame]:
         mine = fates.filter(pl.col("file") == file)
@@ -62,14 +74,15 @@ def build_audience(
     return publish(
         out,
         {file: slices(file) for file in FILES},
-        release=release.facts,
+        release=facts,
         lists=lists.sources,
         today=today,
         order=order,
         tables_version=classifier.tables.version,
-        repairs=_repairs(release),
+        repairs=repairs,
         plan=plan,
         decisions=decided.facts(ruled),
+        previous=previous,
     )
 
 
@@ -93,12 +106,15 @@ def build_audience_from_zip(
     """
     found = find_lists(lists_folder or path.parent)
     weeklies = find_weeklies(path.parent, date.min)
+    fingerprint = open_chain(path, estate.limits, weeklies).fingerprint
+    previous = set_aside(out, fingerprint, estate.audience.drift)
     if cache is None:
-        lists, release = read_lists(found, estate.limits), read_release(path, estate.limits, weeklies)
-    else:  # the lists first: once they are kept, they need no memory
-        lists = cache.lists(found, estate.limits)
-        release = cache.release(path, estate.limits, weeklies)
-    return build_audience(release, lists, out, estate, today)
+        lists = read_lists(found, estate.limits)
+        return build_audience(
+            read_release(path, estate.limits, weeklies), lists, out, estate, today, previous
+        )
+    lists = cache.lists(found, estate.limits)  # first: once they are kept, they need no memory
+    return build_audience(cache.release(path, estate.limits, weeklies), lists, out, estate, today, previous)
 
 
 def inspect_release(path: Path, estate: Estate) -> ReleaseReport:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dualstream_assets.commands.arguments import declared_estate
+from dualstream_assets.settings import Settings
 
 if TYPE_CHECKING:
     from dualstream_assets.audience.decisions import Decision, Decisions
@@ -45,19 +46,27 @@ def audience() -> None:
     help="Folder with CMS and OIG lists. Default: beside the ZIP.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the CSVs.")
-def audience_build(zip_path: Path, lists: Path | None, out: Path) -> None:
-    """Split a release into the files of the plan, with a manifest; all of them or none."""
+@click.option("--fresh", is_flag=True, help="Read the files again, whatever was kept of an earlier run.")
+def audience_build(zip_path: Path, lists: Path | None, out: Path, fresh: bool) -> None:
+    """Split a release into the files of the plan, with a manifest; all of them or none.
+
+    Weeklies beside the ZIP that continue it are applied. What was read is kept, so that a second run takes a second.
+    """
     from datetime import UTC, datetime
 
     from dualstream_assets.audience.fit import rebuilding
     from dualstream_assets.audience.split import build_audience_from_zip
     from dualstream_assets.entry import open_workplace
+    from dualstream_assets.registry.cache import Cache
 
     estate = declared_estate()
+    cache = Cache(
+        Settings.read().state / "cache" / "releases", fresh, lambda line: click.echo(line, err=True)
+    )
     today = datetime.now(UTC).astimezone(estate.zone).date()
     ours = out.resolve() == _folder(None).resolve()
     with rebuilding(open_workplace()) if ours else nullcontext():
-        manifest = build_audience_from_zip(zip_path, out, estate, lists_folder=lists, today=today)
+        manifest = build_audience_from_zip(zip_path, out, estate, lists, today=today, cache=cache)
     for name, facts in manifest.files.items():
         click.echo(f"{facts.rows:>9,}  {name}")
     for name in manifest.missing_lists:
@@ -146,8 +155,6 @@ def audience_accept(reason: str, by: str, out: Path | None) -> None:
 
 def _folder(out: Path | None) -> Path:
     """The folder to read from; nothing is made."""
-    from dualstream_assets.settings import Settings
-
     return out or Settings.read().state / "audience"
 
 
@@ -181,7 +188,7 @@ def _list(folder: Path, decided: Decisions, *, addresses: bool) -> None:
         else:
             click.echo(f"{row.decided_at[:10]}  {row.subject}  {_decided(row)}")
     if hidden:
-        click.echo(f"and {hidden:,} decisions about single addresses: --addresses shows them")
+        click.echo(f"decisions about single addresses: {hidden:,} (--addresses shows them)")
 
 
 def _decided(row: Decision) -> str:

@@ -232,8 +232,9 @@ class Drift(Declared):
 
     Attributes:
         added, left: addresses of a file that are new, or gone.
-        moved: addresses that are in another segment now.
-        rule: change of a rule's count, for rules that took at least `rule_rows` addresses before.
+        moved: addresses that came from another segment, or went to one.
+        rule: change of a rule's count.
+        rule_rows: a file or a rule smaller than this is measured as if it had this many.
     """
 
     added: float = Field(default=0.15, gt=0)

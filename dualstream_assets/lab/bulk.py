@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from pathlib import Path
 
 from dualstream_assets.lab.bulk_endpoints import file_lines, filer_rows, finished, render
@@ -16,7 +17,7 @@ from dualstream_assets.lab.bulk_laws import FULL_ENDPOINTS, FULL_ROWS, LEAST_END
 from dualstream_assets.lab.bulk_lists import write_lists
 from dualstream_assets.lab.bulk_providers import LOCATIONS, Registry
 from dualstream_assets.lab.bulk_truth import Truth
-from dualstream_assets.lab.bulk_zip import ZipStream
+from dualstream_assets.lab.bulk_zip import Written, ZipStream
 from dualstream_assets.lab.release import OTHERNAME_COLUMNS, PL_COLUMNS, endpoint_columns, npidata_columns
 
 _ROW_BYTES = {"npidata_pfile": 1_250, "othername_pfile": 60, "pl_pfile": 130, "endpoint_pfile": 260}
@@ -55,48 +56,46 @@ def write_bulk(
     draws = Draws(seed)
     endpoints = endpoints_of(rows) if endpoints is None else endpoints
     registry = Registry(draws, rows, release_day, filer_rows(draws, endpoints, rows))
-    filed = file_lines(draws, endpoints, registry)
     truth = Truth()
-    tables: dict[str, tuple[Sequence[str], Iterable[bytes], float]] = {
-        "npidata_pfile": (npidata_columns(), registry.npidata(), rows),
-        "othername_pfile": (OTHERNAME_COLUMNS, registry.othernames(), rows),
-        "pl_pfile": (PL_COLUMNS, registry.locations(), rows * LOCATIONS),
-        "endpoint_pfile": (
-            endpoint_columns(),
-            render(draws, truth.seen(finished(draws, filed)), registry),
-            endpoints,
-        ),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"NPPES_Data_Dissemination_{release_day:%B}_{release_day:%Y}_V2.zip"
-    part = path.with_name(f".{path.name}.part")
-    with ZipStream(part) as archive:
-        for name, (header, blocks, expected) in tables.items():
-            stem = f"{name}_20050523-{release_day:%Y%m%d}"
-            head = ('"' + '","'.join(header) + '"\n').encode()
-            made = archive.add(
-                f"{stem}.csv", _after(head, blocks), expected_bytes=round(expected * _ROW_BYTES[name])
-            )
-            archive.add(f"{stem}_fileheader.csv", [head])
-            say(f"{made.bytes:>14,} bytes, {made.bytes / made.compressed_bytes:5.1f} : 1  {made.name}")
-    part.replace(path)
-    lists = write_lists(registry, out)
+    path, members = _write_archive(out, registry, endpoints, truth, say)
     facts = {
         "seed": seed,
         "release_day": release_day.isoformat(),
         "rows": rows,
         "endpoints": endpoints,
         "providers": _providers(registry),
-        "lists": lists,
+        "lists": write_lists(registry, out),
     }
     truth.write(out / "truth", facts)
-    whole = (sum(m.bytes for m in archive.members), sum(m.compressed_bytes for m in archive.members))
+    whole = (sum(m.bytes for m in members), sum(m.compressed_bytes for m in members))
     return BulkRelease(path, out / "truth" / "truth.json", *whole)
 
 
-def _after(head: bytes, blocks: Iterable[bytes]) -> Iterator[bytes]:
-    yield head
-    yield from blocks
+def _write_archive(
+    out: Path, registry: Registry, endpoints: int, truth: Truth, say: Callable[[str], object]
+) -> tuple[Path, list[Written]]:
+    draws, rows, day = registry.draws, registry.rows, registry.release_day
+    filed = file_lines(draws, endpoints, registry)
+    lines = render(draws, truth.seen(finished(draws, filed)), registry)
+    tables: dict[str, tuple[Sequence[str], Iterable[bytes], float]] = {
+        "npidata_pfile": (npidata_columns(), registry.npidata(), rows),
+        "othername_pfile": (OTHERNAME_COLUMNS, registry.othernames(), rows),
+        "pl_pfile": (PL_COLUMNS, registry.locations(), rows * LOCATIONS),
+        "endpoint_pfile": (endpoint_columns(), lines, endpoints),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"NPPES_Data_Dissemination_{day:%B}_{day:%Y}_V2.zip"
+    part = path.with_name(f".{path.name}.part")
+    with ZipStream(part) as archive:
+        for name, (header, blocks, expected) in tables.items():
+            stem = f"{name}_20050523-{day:%Y%m%d}"
+            head = ('"' + '","'.join(header) + '"\n').encode()
+            size = round(expected * _ROW_BYTES[name])
+            made = archive.add(f"{stem}.csv", chain([head], blocks), expected_bytes=size)
+            archive.add(f"{stem}_fileheader.csv", [head])
+            say(f"{made.bytes:>14,} bytes, {made.bytes / made.compressed_bytes:5.1f} : 1  {made.name}")
+    part.replace(path)
+    return path, archive.members
 
 
 def _providers(registry: Registry) -> dict[str, int]:

@@ -187,11 +187,10 @@ def npi_of(draws: Draws, index: Ints) -> Ints:
     import numpy as np
 
     nine = 200_000_000 + draws.scatter("npi", index, 10**8)
-    total = np.full(len(nine), 24, np.int64)  # what the prefix 80840 adds
-    left = nine.copy()
-    for position in range(9):
-        digit = left % 10
-        left //= 10
-        value = digit * 2 if position % 2 == 0 else digit
-        total += value // 10 + value % 10
-    return nine * 10 + (-total) % 10
+    doubled = [sum(divmod(2 * digit, 10)) for digit in range(10)]
+    outer, inner = (
+        np.array([f(n // 100) + g(n // 10 % 10) + f(n % 10) for n in range(1_000)])
+        for f, g in ((doubled.__getitem__, int), (int, doubled.__getitem__))
+    )
+    total = 24 + outer[nine // 10**6] + inner[nine // 1_000 % 1_000] + outer[nine % 1_000]  # 24: the prefix
+    return nine * 10 + -total % 10

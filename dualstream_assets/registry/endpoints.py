@@ -187,7 +187,7 @@ def _count_repairs(plain: pl.DataFrame, into: Counter[str]) -> None:
     into.update({name: made.item(0, name) for name in made.columns if made.item(0, name)})
 
 
-_REPEATING = ("endpoint_type", "description", "affiliation")
+_REPEATING = ("endpoint_type", "reason", "text", "description", "affiliation")
 _SHORT = ("npi", "endpoint_type", "endpoint", "affiliated", "description", "affiliation")
 
 

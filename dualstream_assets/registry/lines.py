@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-_CHUNK_BYTES = 1 << 18
-_CHUNK_LINES = 256
+_CHUNK_BYTES = 1 << 20
+_CHUNK_LINES = 1024
 _LAST = "last column"
 _NPI_DIGITS = 10
 _JOIN_AT_MOST = 8

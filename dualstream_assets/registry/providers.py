@@ -45,7 +45,10 @@ _DATES = {
     "deactivated_on": "NPI Deactivation Date",
     "reactivated_on": "NPI Reactivation Date",
 }
-_REPEATING = ("entity_type", "first_name", "credential", "taxonomy_code", "state", "country")
+_REPEATING = (
+    *("entity_type", "first_name", "last_name", "credential", "organization"),
+    *("taxonomy_code", "state", "country"),
+)
 """Held as codes (`pl.Categorical`): a quarter of the memory, and a pass over npidata keeps nothing of its blocks."""
 _ENTITY = {"1": "person", "2": "organisation"}
 

@@ -32,6 +32,7 @@ _ASSET_OF_FACT = {
     "suppression_synced": "sending/suppression",
     "cap_is_ramp": "{stream}/rampcap",
     "other_cap_untouched": "{stream}/rampcap",
+    "audience_fit": "audience/institutional",
     "verified_fresh": "verification/verified_institutional",
     "probe_ip_apart": "verification/verified_institutional",
     "log_complete": "maillog/log",
@@ -79,6 +80,7 @@ def _wave_only(estate: Estate, stream: str) -> Iterator[Subject]:
     if estate.streams[stream].segment == "institutional":
         yield Subject(stream, "verification", "verified_fresh")
         yield Subject(stream, "verification", "probe_ip_apart")
+    yield Subject(stream, "audience", "audience_fit")
     yield Subject(stream, "maillog", "log_complete")
     yield Subject(stream, keys.text(keys.NPPES_RELEASE), "release_fresh")
     for lists in (keys.CMS_REVALIDATION, keys.CMS_EXCLUSIONS):

@@ -276,4 +276,4 @@ def test_every_rule_that_fires_is_explained() -> None:
         for d in ("gmail.com", "a.rr.com", "yahoo.ca", "a.de", "a.example", "direct.com")
     }
     fired.add(classify_address("direct@a.example").rule)
-    assert fired == set(RULES)
+    assert fired == set(RULES) - {"decided"}  # no table decides that

@@ -48,6 +48,10 @@ def test_the_command_lists_decides_and_explains(
     assert "takes effect with the next build: dualstream audience build --release ZIP --out" in said
     assert f"{VENDOR}  review-direct-shape" in call("decide", *at)[1]
     assert "decided institutional, with the next build" in call("decide", *at)[1]
+    assert call("decide", f"x@{VENDOR}", "--segment", "dropped", "--reason", "left", *at)[0] == 0
+    assert "@" not in call("decide", *at)[1]
+    assert "decisions about single addresses: 1" in call("decide", *at)[1]
+    assert f"x@{VENDOR}  decided dropped: left" in call("decide", "--addresses", *at)[1]
     assert "decided institutional: their site" in call("rule", f"b@{VENDOR}", *at)[1]
     assert "decided" not in call("rule", "office@clinic.example", *at)[1]
     assert not (tmp_path / "state").exists()

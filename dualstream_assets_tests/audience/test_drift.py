@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from dualstream_assets import pictures
 from dualstream_assets.audience.changes import PREVIOUS_ROWS, Drift, FileDrift, compare
-from dualstream_assets.audience.drift import ACCEPTED, accept, accepted, judge, keep_previous
+from dualstream_assets.audience.drift import ACCEPTED, accept, accepted, judge, set_aside
 from dualstream_assets.audience.records import RecordRefused
 from dualstream_assets.audience.split import build_audience_from_zip
 from dualstream_assets.cli import cli
@@ -47,8 +47,6 @@ class Audience:
             person(n, **({"NPI Deactivation Date": "01/01/2024"} if n in gone else {})) for n in (A, B, C, D)
         ]
         path = release_zip(self.inbox, people, [filed(npi, box) for npi, box in rows])
-        if self.out.exists():
-            keep_previous(self.out, self.out, limits)
         drift = self.estate.audience.model_copy(update={"drift": limits})
         estate = self.estate.model_copy(update={"audience": drift})
         build_audience_from_zip(path, self.out, estate, today=date(2026, 11, 30))
@@ -204,7 +202,16 @@ def test_a_release_that_was_never_accepted_is_not_the_measure_of_the_next(audien
 def test_files_that_are_not_the_manifests_are_not_kept(audience: Audience) -> None:
     audience.release(boxes(3))
     next(audience.out.glob("*institutional.csv")).write_text("x\n")
-    assert keep_previous(audience.out, audience.out, TIGHT) == ()
+    assert set_aside(audience.out, "another release", TIGHT) is None
+    assert not (audience.out / f".{PREVIOUS_ROWS}").exists()
+
+
+def test_the_same_release_again_keeps_the_measure_of_before(audience: Audience) -> None:
+    audience.release(boxes(3))
+    audience.release(boxes(4))
+    kept = (audience.out / PREVIOUS_ROWS).read_bytes()
+    audience.release(boxes(4))
+    assert (audience.out / PREVIOUS_ROWS).read_bytes() == kept
 
 
 def test_damaged_rows_of_the_release_before_are_red(audience: Audience) -> None:

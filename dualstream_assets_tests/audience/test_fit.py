@@ -9,7 +9,7 @@ from dualstream_assets.audience import fit as fit_module
 from dualstream_assets.audience.assets import KEYS
 from dualstream_assets.audience.classify import Classifier
 from dualstream_assets.audience.decisions import decide
-from dualstream_assets.audience.drift import accept, keep_previous
+from dualstream_assets.audience.drift import accept
 from dualstream_assets.audience.fit import subjects
 from dualstream_assets.cli import cli
 from dualstream_assets.store.evidence import Evidence, newest
@@ -94,7 +94,6 @@ def test_a_jump_blocks_until_it_is_accepted(workplace: Workplace) -> None:
     put(workplace, *many(10))
     assert run(workplace).success
     folder, limits = workplace.paths.audience, workplace.estate.audience.drift
-    keep_previous(folder, folder, limits)
     put(workplace, *many(80))
     result = run(workplace)
     assert not result.success
