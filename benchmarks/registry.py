@@ -194,13 +194,13 @@ def in_process(release: Release) -> dict[str, float]:
     return _child("benchmarks.registry_child", "endpoints", str(release.path), str(BEST_OF))
 
 
-def peers(release: Release) -> dict[str, Run]:
-    """What else one could write, each once, in its own process, over the same ZIP."""
-    made: dict[str, Run] = {}
+def peers(release: Release) -> dict[str, tuple[Run, Run]]:
+    """What else one could write: (the reference, the peer right after it), each once, in its own process."""
+    made: dict[str, tuple[Run, Run]] = {}
     for name in PEERS:
         with tempfile.TemporaryDirectory(prefix="bench-peer-") as folder:
             command = [sys.executable, "-m", "benchmarks.registry_child", name, str(release.path), folder]
-            made[name] = run(command)
+            made[name] = run(unzip(release)), run(command)
     return made
 
 
@@ -245,8 +245,8 @@ def _whole(made: Release, size: int, say: Callable[[str], None], *, with_peers: 
         f"| the same again from Parquet, {size} GB | {reference} | {again.seconds:.2f} s, {again.rss_mib:.0f} MiB |"
         f" {again.seconds / whole.reference_s:.2f} × | < 2 s |"
     )
-    for name, peer in (peers(made) if with_peers else {}).items():
+    for name, (beside, peer) in (peers(made) if with_peers else {}).items():
         say(
-            f"| peer, {size} GB: {PEERS[name]} | {reference} | {peer.seconds:.2f} s, {peer.rss_mib:.0f} MiB |"
-            f" {peer.seconds / whole.reference_s:.2f} × | – |"
+            f"| peer, {size} GB: {PEERS[name]} | `unzip -p … \\| wc -c`: {beside.seconds:.2f} s | {peer.seconds:.2f} s,"
+            f" {peer.rss_mib:.0f} MiB | {peer.seconds / beside.seconds:.2f} × | – |"
         )

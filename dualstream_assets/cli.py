@@ -45,7 +45,7 @@ COMMANDS: dict[str, str] = {
 """Command -> module of `dualstream_assets.commands` that holds it."""
 
 POLARS_ALLOCATOR = "narenas:1,dirty_decay_ms:30,muzzy_decay_ms:0"
-"""Polars' allocator keeps freed memory for ten seconds; a small machine needs it back at once. Read when it is loaded."""
+"""Polars' allocator keeps freed memory for ten seconds; a small machine needs it at once."""
 
 
 class _Lazy(click.Group):

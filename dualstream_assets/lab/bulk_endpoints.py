@@ -7,7 +7,6 @@ an address, so that the plan's figures and the number of lines are both exact.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dualstream_assets.lab.bulk_dirt import (
@@ -65,22 +64,6 @@ _CONTENTS = (
 BLOCK_ROWS = 65_536
 
 
-@dataclass(frozen=True)
-class Filed:
-    """All lines of endpoint_pfile, in file order.
-
-    `lines`: `row` (of npidata), `npi`, `address`, `second`, `segment`, `rule`, `reason`, `kind`, `stream`, `repeat`;
-    `type` and `endpoint` where they do not follow from these.
-    """
-
-    lines: pl.DataFrame
-
-
-def npis_needed(endpoints: int) -> int:
-    """How many npidata rows a release with so many endpoint rows needs at least."""
-    return Scale.of(endpoints).npis
-
-
 def filer_rows(draws: Draws, endpoints: int, rows: int) -> Ints:
     """Sorted rows of npidata whose providers file an institutional or consumer address."""
     import numpy as np
@@ -89,8 +72,11 @@ def filer_rows(draws: Draws, endpoints: int, rows: int) -> Ints:
     return np.sort(draws.scatter("owner", np.arange(owners), rows))
 
 
-def file_lines(draws: Draws, endpoints: int, registry: Registry) -> Filed:
-    """Every line.
+def file_lines(draws: Draws, endpoints: int, registry: Registry) -> pl.DataFrame:
+    """Every line, in file order.
+
+    Columns `row` (of npidata), `npi`, `address`, `second`, `segment`, `rule`, `reason`, `kind`, `stream`, `repeat`;
+    `type` and `endpoint` where they do not follow from these.
 
     Raises:
         ValueError: npidata has too few rows for the NPIs.
@@ -124,7 +110,7 @@ def file_lines(draws: Draws, endpoints: int, registry: Registry) -> Filed:
         pl.Series("npi", registry.npis(lines["row"].to_numpy())).cast(pl.String),
         pl.Series("place", draws.bits("place", np.arange(lines.height))),
     ).sort("row", "place")
-    return Filed(lines.drop("place", "owner"))
+    return lines.drop("place", "owner")
 
 
 def _merged(draws: Draws, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -186,17 +172,17 @@ def _repeated(draws: Draws, lines: pl.DataFrame, count: int) -> pl.DataFrame:
     )
 
 
-def finished(draws: Draws, filed: Filed) -> Iterator[pl.DataFrame]:
+def finished(draws: Draws, lines: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The lines block by block, with `type`, `endpoint` and `description` as they are filed; some lines are broken."""
     import numpy as np
     import polars as pl
 
-    total = filed.lines.height
-    at_junk = np.flatnonzero((filed.lines["kind"] == "junk").to_numpy())
+    total = lines.height
+    at_junk = np.flatnonzero((lines["kind"] == "junk").to_numpy())
     broken = at_junk[draws.order("unreadable", len(at_junk))[: -(-total // UNREADABLE)]]
     names = pl.Series(_TYPE_NAMES)
     for start in range(0, total, BLOCK_ROWS):
-        block = filed.lines[start : start + BLOCK_ROWS]
+        block = lines[start : start + BLOCK_ROWS]
         index = np.arange(start, start + block.height)
         types = {
             stream: names.gather(draws.pick("type", index, chances)) for stream, chances in TYPES.items()

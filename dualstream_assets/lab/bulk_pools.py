@@ -190,7 +190,9 @@ def make_pools(seed: int) -> Pools:
             pool(16_384, lambda: _taxonomies(rng, [(c, w) for c, _, w in SPECIALTIES])),
             pool(
                 8_192,
-                lambda: _taxonomies(rng, [(c, w * (3 if c in THERAPISTS else 1)) for c, _, w in SPECIALTIES]),
+                lambda: _taxonomies(
+                    rng, [(c, w * (2.5 if c in THERAPISTS else 1)) for c, _, w in SPECIALTIES]
+                ),
             ),
             pool(8_192, lambda: _taxonomies(rng, list(ORGANISATIONS.items()))),
         ),
@@ -253,7 +255,7 @@ def _address(rng: Random) -> list[str]:
     ]
 
 
-def _taxonomies(rng: Random, codes: list[tuple[str, int]]) -> list[str]:
+def _taxonomies(rng: Random, codes: Sequence[tuple[str, float]]) -> list[str]:
     """1 to 15 slots; in about one row of seven the primary one is not the first (facts/nppes section 1.3)."""
     draw = rng.random()
     slots = 1 + sum(draw < border for border in (0.28, 0.065, 0.025, 0.014, 0.01, 0.006, 0.004, 0.001))

@@ -257,7 +257,7 @@ class Registry:
 
 
 def _with_cp1252(text: bytes, odd: Ints) -> bytes:
-    """In some organisations' rows the first O of ` HEALTH`-like names becomes Ó as Windows-1252 writes it."""
+    """The first O of the rows `odd` becomes Ó, as Windows-1252 writes it."""
     if not len(odd):
         return text
     lines = text.split(b"\n")

@@ -13,7 +13,7 @@ _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _SHEET_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml"
 
-_PARTS = {
+FRAME = {
     "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types">'
     '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
     f'<Override PartName="/xl/workbook.xml" ContentType="{_SHEET_TYPE}.sheet.main+xml"/>'
@@ -27,6 +27,7 @@ _PARTS = {
     f'<Relationship Id="rId1" Type="{_OFFICE}/worksheet" Target="worksheets/sheet1.xml"/>'
     f'<Relationship Id="rId2" Type="{_OFFICE}/sharedStrings" Target="sharedStrings.xml"/></Relationships>',
 }
+"""Every part but the sheet and its strings: name -> XML."""
 
 
 def xlsx_bytes(rows: Iterable[Sequence[str]]) -> bytes:
@@ -42,7 +43,7 @@ def xlsx_bytes(rows: Iterable[Sequence[str]]) -> bytes:
         cells_written += len(row)
         lines.append(f'<row r="{r}">{cells}</row>')
     shared = "".join(f'<si><t xml:space="preserve">{escape(text)}</t></si>' for text in strings)
-    parts = _PARTS | {
+    parts = FRAME | {
         "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{_MAIN}"><sheetData>{"".join(lines)}</sheetData></worksheet>',
         "xl/sharedStrings.xml": f'<sst xmlns="{_MAIN}" count="{cells_written}" uniqueCount="{len(strings)}">'
         f"{shared}</sst>",

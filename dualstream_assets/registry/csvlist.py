@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,10 @@ _EDGE_BYTES = 1 << 16
 
 
 def read(
-    path: Path, needed: Sequence[str], optional: Sequence[str] = (), select: Sequence[pl.Expr] = ()
+    path: Path,
+    needed: Sequence[str],
+    optional: Sequence[str] = (),
+    shape: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
 ) -> pl.DataFrame:
     """The needed columns (and those of the optional ones that there are) as text, under these names.
 
@@ -29,7 +32,7 @@ def read(
     (ISO-8859-1 extracts) only touch names of people. Polars would hold the whole file: it is given blocks.
 
     Args:
-        select: what to keep of each block, where that takes less memory than the text.
+        shape: makes of each block what is kept of it, where that takes less memory than the text.
 
     Raises:
         ListUnreadable: empty, an HTML page, a ZIP, cut off, no CSV, or without a needed column.
@@ -47,7 +50,7 @@ def read(
                 columns=_positions(path, block, needed, optional),
             )
             rows.columns = [_named(name, (*needed, *optional)) for name in rows.columns]
-            frames.append(rows.select(select or rows.columns))
+            frames.append(shape(rows))
         return pl.concat(frames)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ListUnreadable(
@@ -120,6 +123,17 @@ def day(column: str) -> pl.Expr:
 
     text = pl.col(column).str.extract(r"^\s*(\d+[-/]\d+[-/]\d+)(?:[T\s].*)?$")
     return pl.coalesce(text.str.to_date("%Y-%m-%d", strict=False), text.str.to_date("%m/%d/%Y", strict=False))
+
+
+def days_of(rows: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
+    """`day` of a column and whether it was not understood (`strange_…`), worked out once per distinct value."""
+    import polars as pl
+
+    stated = rows.select(pl.col(column).fill_null(""))
+    known = stated.unique().with_columns(
+        day(column).alias(name), is_unparsed(column, day(column)).alias(f"strange_{name}")
+    )
+    return stated.join(known, on=column, how="left", maintain_order="left").drop(column)
 
 
 def compact_day(column: str) -> pl.Expr:

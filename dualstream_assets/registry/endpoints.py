@@ -15,7 +15,7 @@ from dualstream_assets.registry.addresses import SIMPLE, SIMPLE_OCTETS, Found, e
 from dualstream_assets.registry.archive import Archive
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, Layout, check_header
 from dualstream_assets.registry.inflate import BLOCK_BYTES, read_blocks
-from dualstream_assets.registry.lines import LineCounts, read_rows, without_bom
+from dualstream_assets.registry.lines import LineCounts, Rows, read_rows, without_bom
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COLUMNS: tuple[tuple[str, str, str], ...] = (
-    ("row", "int", "line of endpoint_pfile, the header being line 1 (counted after joins)"),
+    ("row", "int", "line of endpoint_pfile that the row begins on, the header being line 1"),
     ("npi", "string", "provider; null for a line that could not be read"),
     ("endpoint_type", "string", "as filed: DIRECT, CONNECT, FHIR, SOAP, OTHERS, …"),
     ("address", "string", "lower case; null where the text is no usable address"),
@@ -72,10 +72,7 @@ def read_endpoints(archive: Archive) -> tuple[pl.DataFrame, EndpointCounts]:
     blocks = row_blocks(
         archive, ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, counts.lines, block_bytes=ENDPOINT_BLOCK_BYTES
     )
-    frames = []
-    for block in blocks:
-        first = counts.lines.rows - block.height + 2
-        frames.append(_candidates(block, first, counts))
+    frames = [_candidates(block, counts) for block in blocks]
     if counts.lines.unreadable:
         lines = [(u.line, None, None, None, UNREADABLE, u.why, None, None) for u in counts.lines.unreadable]
         frames.append(_held(_frame(lines)))
@@ -95,7 +92,7 @@ def row_blocks(
     *,
     wanted: NDArray[np.int64] | None = None,
     block_bytes: int = BLOCK_BYTES,
-) -> Iterator[pl.DataFrame]:
+) -> Iterator[Rows]:
     """A member's rows, block by block, as text columns; the header is checked first, CRC and length at the end.
 
     Args:
@@ -113,18 +110,18 @@ def row_blocks(
             check_header(header.decode("cp1252", errors="replace").rstrip("\r"), layout, archive.path.name)
             line = 2
         if rows:
-            frame, lines = read_rows(rows, layout, columns, line, counts, wanted)
-            line += lines
-            yield frame
+            read = read_rows(rows, layout, columns, line, counts, wanted)
+            line += read.lines
+            yield read
     if line == 1:
         check_header("", layout, archive.path.name)
 
 
-def _candidates(rows: pl.DataFrame, first_row: int, counts: EndpointCounts) -> pl.DataFrame:
-    """The candidates of one block, in file order. `rows` has the columns of `ENDPOINT_PROJECTION`."""
+def _candidates(rows: Rows, counts: EndpointCounts) -> pl.DataFrame:
+    """The candidates of one block, in file order; its columns are those of `ENDPOINT_PROJECTION`."""
     import polars as pl
 
-    named = rows.rename(dict(zip(ENDPOINT_PROJECTION, _SHORT, strict=True)))
+    named = rows.frame.rename(dict(zip(ENDPOINT_PROJECTION, _SHORT, strict=True)))
     in_description = named["description"].str.contains("@", literal=True)
     has_at = named["endpoint"].str.contains("@", literal=True) | in_description
     _count_types(named, has_at, counts)
@@ -132,11 +129,9 @@ def _candidates(rows: pl.DataFrame, first_row: int, counts: EndpointCounts) -> p
     stated = (pl.col("affiliated") == "Y") & (pl.col("affiliation") != "")
     texts = (
         named.lazy()
-        .with_columns(in_description.alias("in_description"))
-        .with_row_index("row", first_row)
+        .with_columns(in_description.alias("in_description"), pl.Series("row", rows.numbers))
         .filter(has_at)
         .with_columns(
-            pl.col("row").cast(pl.Int64),
             pl.when(stated).then("affiliation").alias("affiliation"),
             pl.col("endpoint").str.strip_chars().str.to_lowercase().alias("lower"),
         )

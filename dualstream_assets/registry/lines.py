@@ -70,6 +70,21 @@ class LineCounts:
         }
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a block.
+
+    Attributes:
+        frame: the columns asked for, as text.
+        numbers: the line that each row begins on; the header is line 1.
+        lines: how many lines of the member the block had.
+    """
+
+    frame: pl.DataFrame
+    numbers: NDArray[np.int64]
+    lines: int
+
+
 def without_bom(block: bytes) -> bytes:
     """The block without a UTF-8 byte order mark."""
     return block.removeprefix(_BOM)
@@ -82,82 +97,103 @@ def read_rows(
     first_line: int,
     counts: LineCounts,
     wanted: NDArray[np.int64] | None = None,
-) -> tuple[pl.DataFrame, int]:
+) -> Rows:
     """Rows of a block as text columns, empty values as `""`. Repairs what needs it and counts in `counts`.
 
     Args:
         block: whole lines without the header.
         first_line: number of its first line in the member.
         wanted: a sorted array of NPIs; only their rows are parsed. The first column must be the NPI.
-
-    Returns:
-        The rows, and how many lines of the member the block had.
     """
+    import numpy as np
+
     ends, bad = _scan(block, layout.quotes_per_line)
-    lines = len(ends)
-    sound, found = block, LineCounts(rows=lines)
+    total = len(ends)
+    sound, numbers, found = block, np.arange(first_line, first_line + total), LineCounts(rows=total)
     if len(bad):
-        sound, found = _mended(block, ends, bad, layout, first_line)
-        ends = None
-    frame = _wanted_rows(sound, ends, layout, columns, wanted, found.rows)
-    if frame is None:  # the quotes are right in number and wrong in place: look at each line
         found = LineCounts()
-        sound = mend(block, layout, first_line, found)
-        frame = _wanted_rows(sound, None, layout, columns, wanted, found.rows)
-    if frame is None:  # our own writing: cannot be wrong unless this module is
+        sound, numbers = _mended(block, ends, bad, layout, first_line, found)
+        ends = None
+    rows = _wanted_rows(sound, ends, numbers, layout, columns, wanted)
+    if rows is None:  # the quotes are right in number and wrong in place: look at each line
+        found = LineCounts()
+        sound, numbers = mend(block, layout, first_line, found)
+        rows = _wanted_rows(sound, None, numbers, layout, columns, wanted)
+    if rows is None:  # our own writing: cannot be wrong unless this module is
         raise AssertionError(f"{layout.prefix}: lines mended from line {first_line:,} on cannot be read")
     counts.add(found)
-    return frame, lines
+    return Rows(*rows, total)
 
 
 def _wanted_rows(
     block: bytes,
     ends: NDArray[np.int64] | None,
+    numbers: NDArray[np.int64],
     layout: Layout,
     columns: Sequence[str],
     wanted: NDArray[np.int64] | None,
-    rows: int,
-) -> pl.DataFrame | None:
-    """The wanted lines parsed; None where the parser refuses them or sees other rows, or one that is too short."""
+) -> tuple[pl.DataFrame, NDArray[np.int64]] | None:
+    """The wanted lines parsed, and their numbers; None where the parser refuses them or sees others than there are."""
     import polars as pl
 
-    kept, expected = block, rows
+    kept = block
     if wanted is not None:
-        kept, expected = _of(block, _scan(block, layout.quotes_per_line)[0] if ends is None else ends, wanted)
+        ends = _scan(block, layout.quotes_per_line)[0] if ends is None else ends
+        kept, hits = _of(block, ends, wanted)
+        numbers = numbers[hits]
     if not kept:
-        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), numbers[:0]
     schema = dict.fromkeys(layout.columns, pl.String)
     last = pl.col(layout.columns[-1]).alias(_LAST)
     try:
         frame = pl.scan_csv(kept, has_header=False, schema=schema).select(*columns, last).collect()
     except pl.exceptions.PolarsError:
         return None
-    is_whole = frame.height == expected and not frame[_LAST].null_count()
-    return frame.drop(_LAST) if is_whole else None
+    is_whole = frame.height == len(numbers) and not frame[_LAST].null_count()
+    return (frame.drop(_LAST), numbers) if is_whole else None
 
 
 def _mended(
-    block: bytes, ends: NDArray[np.int64], bad: NDArray[np.int64], layout: Layout, first_line: int
-) -> tuple[bytes, LineCounts]:
-    """The block with its bad lines mended; neighbours together, since they may be one record."""
+    block: bytes,
+    ends: NDArray[np.int64],
+    bad: NDArray[np.int64],
+    layout: Layout,
+    first_line: int,
+    counts: LineCounts,
+) -> tuple[bytes, NDArray[np.int64]]:
+    """The block with its bad lines mended, and the rows' numbers; neighbours together, for they may be one record."""
     import numpy as np
 
-    found = LineCounts(rows=len(ends) - len(bad))
+    counts.rows += len(ends) - len(bad)
     pieces: list[bytes] = []
-    done = 0
+    numbers: list[NDArray[np.int64]] = []
+    done, line = 0, 0
     for run in np.split(bad, np.flatnonzero(np.diff(bad) > 1) + 1):
-        start, end = (int(ends[run[0] - 1]) if run[0] else 0), int(ends[run[-1]])
-        pieces += [block[done:start], mend(block[start:end], layout, first_line + int(run[0]), found)]
-        done = end
-    return b"".join([*pieces, block[done:]]), found
+        first, last = int(run[0]), int(run[-1])
+        start, end = (int(ends[first - 1]) if first else 0), int(ends[last])
+        mended, kept = mend(block[start:end], layout, first_line + first, counts)
+        pieces += [block[done:start], mended]
+        numbers += [np.arange(first_line + line, first_line + first), kept]
+        done, line = end, last + 1
+    pieces.append(block[done:])
+    numbers.append(np.arange(first_line + line, first_line + len(ends)))
+    return b"".join(pieces), np.concatenate(numbers)
 
 
-def mend(block: bytes, layout: Layout, first_line: int, counts: LineCounts) -> bytes:
-    """The block with every line made sound, or left out and listed in `counts.unreadable`."""
+def mend(
+    block: bytes, layout: Layout, first_line: int, counts: LineCounts
+) -> tuple[bytes, NDArray[np.int64]]:
+    """The block with every line made sound, or left out and listed in `counts.unreadable`; and its rows' numbers.
+
+    The number of a row is that of the line it begins on.
+    """
+    import numpy as np
+
     lines = block.split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
     good: list[bytes] = []
+    numbers: list[int] = []
     at = 0
     while at < len(lines):
         line = _as_utf8(lines[at].removesuffix(b"\r"), counts)
@@ -182,9 +218,11 @@ def mend(block: bytes, layout: Layout, first_line: int, counts: LineCounts) -> b
             counts.unreadable.append(
                 Unreadable(first_line + at, f"{values} values, expected {len(layout.columns)}")
             )
+        if len(good) > len(numbers):
+            numbers.append(first_line + at)
         at += used
     counts.rows += len(good)
-    return b"".join(line + b"\n" for line in good)
+    return b"".join(line + b"\n" for line in good), np.array(numbers, np.int64)
 
 
 def _scan(block: bytes, quotes_per_line: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -214,19 +252,19 @@ def _scan(block: bytes, quotes_per_line: int) -> tuple[NDArray[np.int64], NDArra
     return ends, np.unique(np.concatenate(bad))
 
 
-def _of(block: bytes, ends: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[bytes, int]:
-    """The lines whose NPI is wanted, and how many: `"1234567893",…` has its digits at a fixed place."""
+def _of(block: bytes, ends: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
+    """The lines whose NPI is wanted, and which they are: `"1234567893",…` has its digits at a fixed place."""
     import numpy as np
 
     if not len(ends) or not len(wanted):
-        return b"", 0
+        return b"", np.array([], np.int64)
     data = np.frombuffer(block, np.uint8)
     starts = np.concatenate(([0], ends[:-1]))
     digits = np.minimum(starts[:, None] + np.arange(1, _NPI_DIGITS + 1), len(data) - 1)
     npis = (data[digits].astype(np.int64) - ord("0")) @ (10 ** np.arange(_NPI_DIGITS - 1, -1, -1))
     at = np.minimum(np.searchsorted(wanted, npis), len(wanted) - 1)
     hits = np.flatnonzero(wanted[at] == npis)
-    return b"".join(block[starts[i] : ends[i]] for i in hits), len(hits)
+    return b"".join(block[starts[i] : ends[i]] for i in hits), hits
 
 
 def _is_utf8(block: bytes) -> bool:

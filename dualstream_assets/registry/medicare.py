@@ -102,21 +102,21 @@ def read_revalidation(path: Path) -> ListTable:
     """The Medicare Revalidation Due Date List, folded to one row per NPI: a row per enrolment would fan out by 13 %."""
     import polars as pl
 
-    names = {"due_date": "Revalidation Due Date", "adjusted_date": "Adjusted Due Date"}
-    strange = pl.sum_horizontal(csvlist.is_unparsed(stated, day(stated)) for stated in names.values())
-    rows = csvlist.read(
-        path,
-        ("National Provider Identifier", *names.values()),
-        select=(
-            npi("National Provider Identifier").cast(pl.Int64),  # a third of the memory that text takes
-            *(day(stated).alias(name) for name, stated in names.items()),
-            strange.cast(pl.UInt8).alias("strange"),
-        ),
-    )
+    columns = {"due_date": "Revalidation Due Date", "adjusted_date": "Adjusted Due Date"}
+
+    def shape(text: pl.DataFrame) -> pl.DataFrame:
+        numbers = text.select(
+            npi("National Provider Identifier").cast(pl.Int64)
+        )  # a third of the memory of text
+        return numbers.hstack(
+            [series for name, column in columns.items() for series in csvlist.days_of(text, column, name)]
+        )
+
+    rows = csvlist.read(path, ("National Provider Identifier", *columns.values()), shape=shape)
     effective = pl.coalesce("adjusted_date", "due_date").alias("effective_date")
     frame = (
         rows.lazy()
-        .drop("strange")
+        .select("npi", *columns)
         .drop_nulls("npi")
         .with_columns(effective)
         .sort("npi", "effective_date", nulls_last=True, maintain_order=True)
@@ -129,7 +129,8 @@ def read_revalidation(path: Path) -> ListTable:
         .with_columns(pl.col("npi").cast(pl.String).str.zfill(10), pl.lit(None, pl.Boolean).alias("enrolled"))
         .collect()
     )
-    return ListTable(frame, rows.height, int(rows["strange"].sum()), rows["npi"].null_count())
+    strange = sum(int(rows[f"strange_{name}"].sum()) for name in columns)
+    return ListTable(frame, rows.height, strange, rows["npi"].null_count())
 
 
 def read_ppef(path: Path) -> ListTable:
@@ -139,7 +140,7 @@ def read_ppef(path: Path) -> ListTable:
     """
     import polars as pl
 
-    rows = csvlist.read(path, ("NPI",), select=[npi("NPI").cast(pl.Int64)])
+    rows = csvlist.read(path, ("NPI",), shape=lambda text: text.select(npi("NPI").cast(pl.Int64)))
     sorted_npis = rows["npi"].drop_nulls().sort()
     frame = sorted_npis.filter(sorted_npis.ne_missing(sorted_npis.shift())).to_frame()
     if frame.is_empty():

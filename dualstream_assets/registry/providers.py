@@ -88,7 +88,7 @@ def read_providers(archive: Archive, wanted: pl.Series) -> tuple[pl.DataFrame, P
     counts = ProviderCounts()
     npis = wanted.drop_nulls().unique().cast(pl.Int64, strict=False).drop_nulls().sort().to_numpy()
     frames = [
-        _compact(block, counts)
+        _compact(block.frame, counts)
         for block in row_blocks(archive, NPIDATA_LAYOUT, PROVIDER_PROJECTION, counts.lines, wanted=npis)
     ]
     rows = pl.concat(frames) if frames else _compact(_nothing(), counts)

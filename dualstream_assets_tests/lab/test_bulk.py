@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import zipfile
 from collections import Counter
@@ -123,6 +124,10 @@ def test_a_member_may_be_zip64(tmp_path: Path) -> None:
         assert read.testzip() is None
         assert [read.read(name) for name in read.namelist()] == [b"first\nsecond\n", b"third\n"]
         assert [info.extract_version for info in read.infolist()] == [45, 20]
+        deflated = read.infolist()[0].compress_size
+    head = path.read_bytes()[: 30 + len("wide.csv") + 20]
+    assert head[18:26] == b"\xff" * 8  # both sizes stand in the extra field: APPNOTE.TXT 4.5.3
+    assert head[-20:] == struct.pack("<HHQQ", 1, 16, 13, deflated)
     _unzip_tests(path)
 
 

@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from dualstream_assets.lab import xlsx
 from dualstream_assets.registry.columns import ENDPOINT, NPIDATA
 
 MONTHLY = "NPPES_Data_Dissemination_November_2026_V2.zip"
@@ -128,12 +129,12 @@ def deactivation_report(path: Path, rows: Iterable[tuple[str, str]], *, inline: 
                 texts.append(text)
         lines.append(f'<row r="{number}">{cells}</row>')
     book = io.BytesIO()
+    sheet = f'<worksheet xmlns="{SHEET}"><sheetData>{"".join(lines)}</sheetData></worksheet>'
     with zipfile.ZipFile(book, "w") as archive:
-        sheet = f'<worksheet xmlns="{SHEET}"><sheetData>{"".join(lines)}</sheetData></worksheet>'
-        archive.writestr("xl/worksheets/sheet1.xml", sheet)
-        if not inline:
-            items = "".join(f"<si><t>{escape(text)}</t></si>" for text in texts)
-            archive.writestr("xl/sharedStrings.xml", f'<sst xmlns="{SHEET}">{items}</sst>')
+        for name, text in (xlsx.FRAME | {"xl/worksheets/sheet1.xml": sheet}).items():
+            archive.writestr(name, text)
+        items = "".join(f"<si><t>{escape(text)}</t></si>" for text in texts)
+        archive.writestr("xl/sharedStrings.xml", f'<sst xmlns="{SHEET}">{items}</sst>')
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("NPPES Deactivated NPI Report 20261108.xlsx", book.getvalue())
     return path

@@ -78,8 +78,10 @@ def test_many_small_blocks_give_what_one_block_gives(tmp_path: Path) -> None:
     ]
     archive = open_archive(release_zip(tmp_path, [], rows), Limits(zip_ratio=1000))
     columns = ("NPI", "Endpoint")
-    many = pl.concat(row_blocks(archive, ENDPOINT_LAYOUT, columns, LineCounts(), block_bytes=1500))
-    one = pl.concat(row_blocks(archive, ENDPOINT_LAYOUT, columns, LineCounts()))
+    many = pl.concat(
+        r.frame for r in row_blocks(archive, ENDPOINT_LAYOUT, columns, LineCounts(), block_bytes=1500)
+    )
+    one = pl.concat(r.frame for r in row_blocks(archive, ENDPOINT_LAYOUT, columns, LineCounts()))
     assert many.equals(one)
     assert one.height == 500
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dualstream_assets.estate.model import Limits
+from dualstream_assets.lab.xlsx import FRAME
 from dualstream_assets.registry.errors import ListUnreadable
 from dualstream_assets.registry.medicare import read_deactivated
 from dualstream_assets.registry.workbook import sheet_rows
@@ -20,6 +21,8 @@ def zipped(path: Path, sheet: bytes, *, shared: bytes | None = None) -> Path:
     """A report whose inner workbook is deflated."""
     book = io.BytesIO()
     with zipfile.ZipFile(book, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in FRAME.items():
+            archive.writestr(name, text)
         archive.writestr("xl/worksheets/sheet1.xml", sheet)
         if shared is not None:
             archive.writestr("xl/sharedStrings.xml", shared)
@@ -60,8 +63,8 @@ def test_an_entity_bomb_does_not_grow(tmp_path: Path) -> None:
     levels = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 9))
     cell = "<sheetData><row><c><v>&l8;</v></c></row></sheetData>"
     text = f'<!DOCTYPE x [<!ENTITY l0 "lol">{levels}]><worksheet xmlns="{SHEET}">{cell}</worksheet>'
-    with pytest.raises(ListUnreadable, match="not a workbook we can read"):
-        list(sheet_rows(zipped(tmp_path / NAME, text.encode())))
+    cells = [cell for row in sheet_rows(zipped(tmp_path / NAME, text.encode())) for cell in row]
+    assert sum(map(len, cells)) < 100
 
 
 def test_title_and_header_rows_anywhere_are_skipped_by_content(tmp_path: Path) -> None:
