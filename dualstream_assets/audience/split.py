@@ -7,6 +7,7 @@ read). Who lands where is decided on narrow columns (`fates`); the wide rows are
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,11 +56,13 @@ def build_audience(
 
     classifier, order = Classifier.of(estate), order_of(estate.audience)
     candidates, facts, repairs = release.endpoints, release.facts, _repairs(release)
-    codes, npis = codes_of(candidates)
-    people = eligibility(release.providers, npis, lists, today)
-    del release  # the last that holds the providers, where the caller let go of them
-    people = people.hstack(revalidation_of(people, lists.revalidation, today).drop("npi"))
-    ruled = rulings(candidates, classifier)
+    with ThreadPoolExecutor(1, thread_name_prefix="rulings") as pool:  # it needs nothing of the people
+        ruling = pool.submit(rulings, candidates, classifier)
+        codes, npis = codes_of(candidates)
+        people = eligibility(release.providers, npis, lists, today)
+        del release  # the last that holds the providers, where the caller let go of them
+        people = people.hstack(revalidation_of(people, lists.revalidation, today).drop("npi"))
+        ruled = ruling.result()
     plan = plan_figures(pl.concat([codes, ruled.select("domain", "segment", "rule")], how="horizontal"))
     decided = decisions.read(out)
     ruled = decisions.apply(ruled, decided)

@@ -16,7 +16,10 @@ import errno
 import hashlib
 import json
 import os
+import pickle
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -99,12 +102,16 @@ class Cache:
         stamp = stamp_of(paths)
         days = "\n".join(f"{kind} {file.day} {file.day_from}" for kind, file in files.items())
         key = _key("lists", stamp, days, repr(limits))
+        entry = self.folder / key
+        if files and (self.fresh or not entry.is_dir()):
+            _keep_lists_apart(entry, files, limits, stamp)
 
         def unchanged() -> bool:
             return stamp_of(paths) == stamp
 
-        tables = self._cached(key, load_lists, lambda: read_lists(files, limits), save_lists, unchanged)
-        entry = self.folder / key
+        tables = replace(self, fresh=self.fresh and not entry.is_dir())._cached(
+            key, load_lists, lambda: read_lists(files, limits), save_lists, unchanged
+        )
         return load_lists(entry) if entry.is_dir() else tables
 
     def _cached(
@@ -133,6 +140,31 @@ class Cache:
         except (OSError, pl.exceptions.PolarsError) as error:
             self.say(f"not cached, the next run reads the files again: {_first_line(error)}")
         return tables
+
+
+def _keep_lists_apart(
+    entry: Path, files: Mapping[ListKind, ListFile], limits: Limits | None, stamp: str
+) -> None:
+    """Read the lists and keep them, in a process of its own: what millions of rows needed is given back whole.
+
+    Whatever goes wrong there goes wrong again, and is said, when the caller finds no entry and reads them itself.
+    """
+    _drop(entry)
+    subprocess.run(
+        [sys.executable, "-c", f"from {__name__} import keep_lists; keep_lists()"],
+        input=pickle.dumps((entry, dict(files), limits, stamp)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def keep_lists() -> None:
+    """What the process of its own does; its arguments come pickled on the standard input."""
+    entry, files, limits, stamp = pickle.load(sys.stdin.buffer)  # noqa: S301  # from our own parent
+    tables = read_lists(files, limits)
+    if stamp_of([file.path for file in files.values()]) == stamp:
+        _keep(entry, lambda new: save_lists(new, tables))
 
 
 @cache

@@ -224,7 +224,9 @@ def _npis(archive: Archive, layout: Layout) -> pl.Series:
     import polars as pl
 
     blocks = row_blocks(archive, layout, ("NPI",), LineCounts())
-    npis = pl.concat([pl.Series("npi", [], pl.String), *(b.frame["NPI"].alias("npi") for b in blocks)]).unique()
+    npis = pl.concat(
+        [pl.Series("npi", [], pl.String), *(b.frame["NPI"].alias("npi") for b in blocks)]
+    ).unique()
     return npis.filter(npis != "")
 
 

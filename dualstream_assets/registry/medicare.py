@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ class ListKind(StrEnum):
 
 OPTIONAL = frozenset({ListKind.PPEF})
 """Lists that may be left out: their absence is not an unknown."""
+_NPI = re.compile(r"\d{10}")
+_ROWS_AT_ONCE = 20_000
 EXCLUSIONS = (ListKind.DEACTIVATED, ListKind.LEIE, ListKind.REVOKED, ListKind.OPT_OUT)
 
 REVALIDATION_COLUMNS: tuple[tuple[str, str, str], ...] = (
@@ -113,24 +116,39 @@ def read_revalidation(path: Path) -> ListTable:
         )
 
     rows = csvlist.read(path, ("National Provider Identifier", *columns.values()), shape=shape)
+    strange = sum(int(rows[f"strange_{name}"].sum()) for name in columns)
+    total, bad = rows.height, rows["npi"].null_count()
+    rows = rows.select("npi", *columns).drop_nulls("npi")
     effective = pl.coalesce("adjusted_date", "due_date").alias("effective_date")
-    frame = (
-        rows.lazy()
-        .select("npi", *columns)
-        .drop_nulls("npi")
-        .with_columns(effective)
-        .sort("npi", "effective_date", nulls_last=True, maintain_order=True)
+    dated = (  # nine of ten enrolments are TBD: only the others need to be looked at by date
+        rows.with_columns(effective)
+        .drop_nulls("effective_date")
+        .sort("npi", "effective_date", maintain_order=True)
         .group_by("npi", maintain_order=True)
         .agg(
             pl.col("effective_date", "due_date", "adjusted_date").first(),
-            pl.len().cast(pl.Int64).alias("enrolments"),
-            pl.col("effective_date").count().cast(pl.Int64).alias("dated"),
+            pl.len().cast(pl.UInt32).alias("dated"),
         )
-        .with_columns(pl.col("npi").cast(pl.String).str.zfill(10), pl.lit(None, pl.Boolean).alias("enrolled"))
-        .collect()
     )
-    strange = sum(int(rows[f"strange_{name}"].sum()) for name in columns)
-    return ListTable(frame, rows.height, strange, rows["npi"].null_count())
+    npis = rows["npi"]
+    del rows
+    npis = npis.sort()
+    frame = (
+        npis.rle()
+        .struct.unnest()
+        .select(pl.col("value").alias("npi"), pl.col("len").cast(pl.UInt32).alias("enrolments"))
+        .join(dated, on="npi", how="left", maintain_order="left")
+        .select(
+            pl.col("npi").cast(pl.String).str.zfill(10),
+            "effective_date",
+            "due_date",
+            "adjusted_date",
+            "enrolments",
+            pl.col("dated").fill_null(0),
+            pl.lit(None, pl.Boolean).alias("enrolled"),
+        )
+    )
+    return ListTable(frame, total, strange, bad)
 
 
 def read_ppef(path: Path) -> ListTable:
@@ -207,12 +225,16 @@ def read_deactivated(path: Path, limits: Limits | None = None) -> ListTable:
     """
     import polars as pl
 
-    rows = ([cell.strip() for cell in row] for row in sheet_rows(path, limits))
-    text = pl.DataFrame(
-        [(row[0], row[1] if len(row) > 1 else "") for row in rows if row and re.fullmatch(r"\d{10}", row[0])],
-        schema={"NPI": pl.String, "day": pl.String},
-        orient="row",
+    rows = (
+        (row[0].strip(), row[1].strip() if len(row) > 1 else "")
+        for row in sheet_rows(path, limits)
+        if row and _NPI.fullmatch(row[0].strip())
     )
+    schema = {"NPI": pl.String, "day": pl.String}
+    parts = [pl.DataFrame(schema=schema)]
+    while part := list(islice(rows, _ROWS_AT_ONCE)):  # as Python's texts all of them would take 100 MB
+        parts.append(pl.DataFrame(part, schema=schema, orient="row"))
+    text = pl.concat(parts)
     if text.is_empty():
         raise ListUnreadable(
             f"{path.name}: no row begins with an NPI; give NPPES_Deactivated_NPI_Report_…_V2.zip as published"

@@ -19,7 +19,7 @@ from dualstream_assets.registry.cache import (
     reader_version,
     version_of,
 )
-from dualstream_assets.registry.errors import DamagedMember
+from dualstream_assets.registry.errors import DamagedMember, ListUnreadable
 from dualstream_assets.registry.medicare import ListKind
 from dualstream_assets.registry.release import ListFile, find_lists
 from dualstream_assets.registry.shelf import ListTables, ReleaseTables, read_lists, read_release
@@ -50,7 +50,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return counted
 
     monkeypatch.setattr(cache, "read_chain", counting("release", cache.read_chain))
-    monkeypatch.setattr(cache, "read_lists", counting("lists", cache.read_lists))
+    monkeypatch.setattr(cache, "_keep_lists_apart", counting("lists", cache._keep_lists_apart))
     return done
 
 
@@ -322,14 +322,23 @@ def test_missing_lists_stay_missing_in_the_cache(tmp_path: Path, reads: list[str
         tables = read_lists_cached({}, tmp_path / "c")
         assert tables.revalidation is None
         assert set(tables.missing) == {kind.value for kind in ListKind} - {"ppef"}
-    assert reads == ["lists"]
+    assert reads == []
 
 
 def test_entries_of_lists_and_releases_do_not_push_each_other_out(
     zipped: Path, tmp_path: Path, reads: list[str]
 ) -> None:
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "revalidation_base.csv").write_text(LIST.format(A, "2026-09-30"))
     for _ in range(2):
         read_release_cached(zipped, LIMITS, (), tmp_path / "c")
         read_release_cached(zipped, Limits(zip_ratio=999), (), tmp_path / "c")
-        read_lists_cached({}, tmp_path / "c")
+        read_lists_cached(find_lists(lists), tmp_path / "c")
     assert sorted(reads) == ["lists", "release", "release"]
+
+
+def test_a_list_that_cannot_be_read_says_so_though_another_process_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "revalidation_base.csv").write_text("no,list\n1,2\n")
+    with pytest.raises(ListUnreadable, match="no column 'National Provider Identifier'"):
+        read_lists_cached(find_lists(tmp_path), tmp_path / "c")
