@@ -17,6 +17,9 @@ SEGMENTS = ("institutional", "consumer", "direct", "review")
 REJECTS = "rejects"
 REPEATED = "repeated-row"
 SHARED = "shared-address"
+BARRED = "shared-with-excluded"
+BARRING = ("excluded", "revoked")
+"""Blocks that reach everybody who shares the mailbox: whoever reads it, the excluded provider may."""
 
 
 class ConservationError(AssertionError):
@@ -73,6 +76,7 @@ def decide(
             ruled["segment"].alias("file"),
         ]
     ).join(out, on="id", how="left", maintain_order="left")
+    judged = _barred(judged)
     kept = (
         judged.filter(pl.col("why").is_null())
         .drop("why", "why_evidence")
@@ -97,6 +101,19 @@ def decide(
     fates = pl.concat([_rows_of(winners), pl.concat(rejects).sort("id")])
     _conserved(candidates, fates, winners)
     return fates
+
+
+def _barred(judged: pl.DataFrame) -> pl.DataFrame:
+    """Also out: who shares a mailbox with an excluded or revoked provider."""
+    import polars as pl
+
+    boxes = judged.filter(pl.col("why").is_in(BARRING))["mailbox"].drop_nulls().unique()
+    also = pl.col("why").is_null() & pl.col("mailbox").is_in(boxes.implode())
+    evidence = pl.lit("an excluded or revoked provider filed it too")
+    return judged.with_columns(
+        pl.when(also).then(pl.lit(BARRED)).otherwise("why").alias("why"),
+        pl.when(also).then(evidence).otherwise("why_evidence").alias("why_evidence"),
+    )
 
 
 def _reasons(

@@ -14,13 +14,13 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualstream_assets import keys
+from dualstream_assets.ahead import one_ahead
 from dualstream_assets.audience.manifest import MANIFEST, PREVIOUS_ROWS, FileFacts, Manifest, read_manifest
 from dualstream_assets.store.files import DiskFull, sha256_of
 
@@ -122,7 +122,7 @@ def _write(slices: Iterable[pl.DataFrame], path: Path) -> tuple[FileFacts, dict[
     rows = 0
     tallies: dict[str, Counter[str]] = {column: Counter() for column in _TALLIED}
     with path.open("wb") as file:
-        for number, part in enumerate(_one_ahead(slices)):
+        for number, part in enumerate(one_ahead(slices, "slices")):
             part.write_csv(file, include_header=number == 0, quote_style="always", line_terminator="\n")
             rows += part.height
             for column, tally in tallies.items():
@@ -131,16 +131,6 @@ def _write(slices: Iterable[pl.DataFrame], path: Path) -> tuple[FileFacts, dict[
         file.flush()
         os.fsync(file.fileno())
     return FileFacts(rows=rows, bytes=path.stat().st_size, sha256=sha256_of(path)), tallies
-
-
-def _one_ahead(slices: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The slices, each made while the one before is written: polars leaves one of two cores idle at either."""
-    source = iter(slices)
-    with ThreadPoolExecutor(1, thread_name_prefix="slices") as pool:
-        ahead = pool.submit(next, source, None)
-        while (part := ahead.result()) is not None:
-            ahead = pool.submit(next, source, None)
-            yield part
 
 
 def _counts(

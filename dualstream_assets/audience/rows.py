@@ -12,6 +12,8 @@ from dualstream_assets.audience.manifest import COLUMNS
 if TYPE_CHECKING:
     import polars as pl
 
+_FORMULA = r"^[=+\-@\t\r\n\u{FF1D}\u{FF0B}\u{FF0D}\u{FF20}]"
+"""How a formula begins; the last four are the full-width forms of the first four."""
 _OURS = frozenset(
     {
         "email",
@@ -27,8 +29,8 @@ _OURS = frozenset(
     | {"role_account", "entity_type"}
 )
 """Columns that we write ourselves, or that cannot begin as a formula does (`addresses`: symbol_at_start)."""
-_ALSO_OURS_IN_SEGMENTS = frozenset({"npi", "npis", "product_key", "evidence"})
-"""In rejects these hold what was filed: an NPI that is none, a text that is no address."""
+_ALSO_OURS_IN_SEGMENTS = frozenset({"npi", "npis", "product_key"})
+"""In rejects these hold what was filed: an NPI that is none."""
 
 
 def text_rows(
@@ -74,4 +76,4 @@ def _text(column: str, rejects: bool) -> pl.Expr:
     if column in _OURS or (column in _ALSO_OURS_IN_SEGMENTS and not rejects):
         return text
     harmless = pl.concat_str(pl.lit("'"), text)
-    return pl.when(text.str.contains(r"^[=+\-@\t\r]")).then(harmless).otherwise(text).alias(column)
+    return pl.when(text.str.contains(_FORMULA)).then(harmless).otherwise(text).alias(column)

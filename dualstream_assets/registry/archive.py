@@ -134,7 +134,7 @@ def _directory(path: Path) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.infolist()
-    except (zipfile.BadZipFile, EOFError, struct.error) as error:
+    except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError) as error:
         with path.open("rb") as file:
             start = file.read(64).lstrip()
         if start.startswith(b"PK\x03\x04"):

@@ -6,16 +6,20 @@ Selected by content, never by `Endpoint Type` (facts: nppes section 0.1). What a
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dualstream_assets.ahead import one_ahead
 from dualstream_assets.registry.addresses import SIMPLE, SIMPLE_OCTETS, Found, extract
 from dualstream_assets.registry.archive import Archive
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, Layout, check_header
+from dualstream_assets.registry.errors import PAGE, DamagedMember
 from dualstream_assets.registry.inflate import BLOCK_BYTES, read_blocks
-from dualstream_assets.registry.lines import LineCounts, Rows, read_rows, without_bom
+from dualstream_assets.registry.lines import Rows, read_rows, without_bom
+from dualstream_assets.registry.mending import LineCounts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +37,11 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("affiliation", "string", "Affiliation Legal Business Name, where Affiliation is Y"),
 )
 UNREADABLE = "unreadable_line"
+UNREADABLE_AT_MOST, UNREADABLE_SHARE = 1000, 0.01
+"""Beyond both a member is not in the V2 form."""
+_KNOWN_FORM = re.compile(r"[A-Z_ ]{0,24}")
+OTHER_TYPE = "(other)"
+"""Counts are shown to people: a type that is no word of CMS may be anything, an address too."""
 ENDPOINT_BLOCK_BYTES = 8 << 20
 """Smaller than npidata's: every row is looked at, so what a block needs while it is worked on is a multiple of it."""
 _MAILTO = "mailto:"
@@ -72,7 +81,7 @@ def read_endpoints(archive: Archive) -> tuple[pl.DataFrame, EndpointCounts]:
     blocks = row_blocks(
         archive, ENDPOINT_LAYOUT, ENDPOINT_PROJECTION, counts.lines, block_bytes=ENDPOINT_BLOCK_BYTES
     )
-    frames = [_candidates(block, counts) for block in blocks]
+    frames = [_candidates(block, counts) for block in one_ahead(blocks, "endpoint rows")]
     if counts.lines.unreadable:
         lines = [(u.line, None, None, None, UNREADABLE, u.why, None, None) for u in counts.lines.unreadable]
         frames.append(_held(_frame(lines)))
@@ -112,6 +121,11 @@ def row_blocks(
         if rows:
             read = read_rows(rows, layout, columns, line, counts, wanted)
             line += read.lines
+            if len(counts.unreadable) > max(UNREADABLE_AT_MOST, UNREADABLE_SHARE * line):
+                raise DamagedMember(
+                    f"{archive.path.name}: {len(counts.unreadable):,} of {line:,} lines of {member.name} cannot be"
+                    f" read, the first is line {counts.unreadable[0].line:,}; give the unchanged V2 release from {PAGE}"
+                )
             yield read
     if line == 1:
         check_header("", layout, archive.path.name)
@@ -133,12 +147,14 @@ def _candidates(rows: Rows, counts: EndpointCounts) -> pl.DataFrame:
         .filter(has_at)
         .with_columns(
             pl.when(stated).then("affiliation").alias("affiliation"),
+            pl.col("npi").str.strip_chars(),
             pl.col("endpoint").str.strip_chars().str.to_lowercase().alias("lower"),
         )
         .with_columns(address.alias("address"))
         .with_columns(
             simple=pl.col("address").str.contains(SIMPLE)
             & (pl.col("address").str.len_bytes() <= SIMPLE_OCTETS)
+            & ~pl.col("address").str.starts_with("www.")
             & ~pl.col("in_description")
         )
         .collect()
@@ -221,7 +237,8 @@ def _count_types(rows: pl.DataFrame, has_at: pl.Series, counts: EndpointCounts) 
 
     marked = rows.select("endpoint_type", has_at.alias("has_at"))
     counted = marked.group_by("endpoint_type").agg(pl.len(), pl.col("has_at").sum())
-    for kind, every, with_at in counted.iter_rows():
+    for filed, every, with_at in counted.iter_rows():
+        kind = filed if _KNOWN_FORM.fullmatch(filed) else OTHER_TYPE
         counts.types[kind] += every
         if with_at:
             counts.types_with_text[kind] += with_at

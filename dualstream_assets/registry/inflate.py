@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from dualstream_assets.ahead import one_ahead
 from dualstream_assets.registry.archive import Archive, Member
 from dualstream_assets.registry.errors import PAGE, DamagedMember
 
 BLOCK_BYTES = 16 << 20
 _READ_BYTES = 1 << 18
 _PIECE_BYTES = 1 << 20
-_AHEAD = 1
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
@@ -35,15 +33,7 @@ def read_blocks(
     where = f"{archive.path.name}: {member.name}"
     pieces = _inflated(archive, member, min(_PIECE_BYTES, block_bytes))
     source = _aligned(pieces, block_bytes, archive.record_bytes, where)
-    with ThreadPoolExecutor(1, thread_name_prefix="inflate") as pool:
-        ahead: deque[Future[bytes | None]] = deque(pool.submit(next, source, None) for _ in range(_AHEAD))
-        try:
-            while (block := ahead.popleft().result()) is not None:
-                ahead.append(pool.submit(next, source, None))
-                yield block
-        finally:
-            for future in ahead:
-                future.cancel()
+    yield from one_ahead(source, "inflate")
 
 
 def _inflated(archive: Archive, member: Member, piece_bytes: int) -> Iterator[bytes]:
@@ -81,8 +71,8 @@ def _pieces(path: Path, member: Member, piece_bytes: int, where: str) -> Iterato
             f"{where}: compression method {member.method} is not one CMS uses; take it from {PAGE}"
         )
     with path.open("rb") as file:
-        file.seek(member.offset)
-        head = file.read(_LOCAL_HEADER.size)
+        file.seek(max(0, member.offset))
+        head = file.read(_LOCAL_HEADER.size) if member.offset >= 0 else b""
         if len(head) < _LOCAL_HEADER.size or not head.startswith(b"PK\x03\x04"):
             raise DamagedMember(
                 f"{where}: no local header where the directory points; download it again from {PAGE}"

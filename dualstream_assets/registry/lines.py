@@ -7,12 +7,12 @@ The same pass finds the lines' borders, so that of npidata only the wanted lines
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dualstream_assets.registry.columns import Layout
+from dualstream_assets.registry.mending import BOM, LineCounts, mend
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,51 +23,6 @@ _CHUNK_BYTES = 1 << 20
 _CHUNK_LINES = 1024
 _LAST = "last column"
 _NPI_DIGITS = 10
-_JOIN_AT_MOST = 8
-_BOM = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A line that could not be repaired; `line` counts from 1, the header being line 1."""
-
-    line: int
-    why: str
-
-
-@dataclass
-class LineCounts:
-    """What was met in one member.
-
-    Attributes:
-        rows: rows read, without the header and the unreadable ones.
-        stray_quotes: lines with inner double quotes, made single as the README promises.
-        line_breaks: records with a line break inside a value, joined by a space.
-        unquoted: lines that were not quoted throughout, read by the rules of RFC 4180.
-        cp1252: lines that were not UTF-8 and were read as Windows-1252.
-    """
-
-    rows: int = 0
-    stray_quotes: int = 0
-    line_breaks: int = 0
-    unquoted: int = 0
-    cp1252: int = 0
-    unreadable: list[Unreadable] = field(default_factory=list)
-
-    def add(self, other: LineCounts) -> None:
-        """Add what was met in another part of the member."""
-        for name in ("rows", "stray_quotes", "line_breaks", "unquoted", "cp1252"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.unreadable += other.unreadable
-
-    def repairs(self) -> dict[str, int]:
-        """Repairs by kind."""
-        return {
-            "stray_quotes": self.stray_quotes,
-            "line_breaks": self.line_breaks,
-            "unquoted": self.unquoted,
-            "cp1252": self.cp1252,
-        }
 
 
 @dataclass(frozen=True)
@@ -87,7 +42,7 @@ class Rows:
 
 def without_bom(block: bytes) -> bytes:
     """The block without a UTF-8 byte order mark."""
-    return block.removeprefix(_BOM)
+    return block.removeprefix(BOM)
 
 
 def read_rows(
@@ -103,7 +58,8 @@ def read_rows(
     Args:
         block: whole lines without the header.
         first_line: number of its first line in the member.
-        wanted: a sorted array of NPIs; only their rows are parsed. The first column must be the NPI.
+        wanted: a sorted array of NPIs; only their rows are parsed, and those whose NPI is not ten digits. The first
+            column must be the NPI.
     """
     import numpy as np
 
@@ -149,7 +105,7 @@ def _wanted_rows(
         frame = pl.scan_csv(kept, has_header=False, schema=schema).select(*columns, last).collect()
     except pl.exceptions.PolarsError:
         return None
-    is_whole = frame.height == len(numbers) and not frame[_LAST].null_count()
+    is_whole = frame.height == len(numbers) and not sum(frame.null_count().row(0))
     return (frame.drop(_LAST), numbers) if is_whole else None
 
 
@@ -180,53 +136,8 @@ def _mended(
     return b"".join(pieces), np.concatenate(numbers)
 
 
-def mend(
-    block: bytes, layout: Layout, first_line: int, counts: LineCounts
-) -> tuple[bytes, NDArray[np.int64]]:
-    """The block with every line made sound, or left out and listed in `counts.unreadable`; and its rows' numbers.
-
-    The number of a row is that of the line it begins on.
-    """
-    import numpy as np
-
-    lines = block.split(b"\n")
-    if lines and not lines[-1]:
-        lines.pop()
-    good: list[bytes] = []
-    numbers: list[int] = []
-    at = 0
-    while at < len(lines):
-        line = _as_utf8(lines[at].removesuffix(b"\r"), counts)
-        used = 1
-        if not line.strip():
-            at += 1
-            continue
-        if _is_sound(line, layout):
-            good.append(line)
-        elif (fixed := _single_quoted(line, layout)) is not None:
-            counts.stray_quotes += 1
-            good.append(fixed)
-        elif (joined := _joined(lines, at, layout)) is not None:
-            fixed, used = joined
-            counts.line_breaks += 1
-            good.append(fixed)
-        elif (fixed := _requoted(line, layout)) is not None:
-            counts.unquoted += 1
-            good.append(fixed)
-        else:
-            values = line.count(b'","') + 1
-            counts.unreadable.append(
-                Unreadable(first_line + at, f"{values} values, expected {len(layout.columns)}")
-            )
-        if len(good) > len(numbers):
-            numbers.append(first_line + at)
-        at += used
-    counts.rows += len(good)
-    return b"".join(line + b"\n" for line in good), np.array(numbers, np.int64)
-
-
 def _scan(block: bytes, quotes_per_line: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each line ends (behind its line break), and which lines have another number of quotes or are not UTF-8.
+    """Where each line ends (behind its line break), and which lines have other quotes than due or are no UTF-8.
 
     Quotes are counted modulo 256, at a tenth of the cost: no line is wrong by that many.
     """
@@ -247,23 +158,32 @@ def _scan(block: bytes, quotes_per_line: int) -> tuple[NDArray[np.int64], NDArra
         is_quote = data[begins[0] : ends[first + len(begins) - 1]] == ord('"')
         quotes = np.add.reduceat(is_quote.view(np.uint8), begins - begins[0], dtype=np.uint8)
         bad.append(np.flatnonzero(quotes != quotes_per_line % 256) + first)
+    if len(ends):
+        bad.append(np.flatnonzero(data[starts] != ord('"')))
     if not _is_utf8(block):
         bad.append(np.searchsorted(ends, np.flatnonzero(data >= 128), side="right"))  # noqa: PLR2004
     return ends, np.unique(np.concatenate(bad))
 
 
 def _of(block: bytes, ends: NDArray[np.int64], wanted: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
-    """The lines whose NPI is wanted, and which they are: `"1234567893",…` has its digits at a fixed place."""
+    """The lines whose NPI is wanted, and which they are: `"1234567893",…` has its digits at a fixed place.
+
+    A line that has none there (`" 1234567893"`) is given too: the reader looks at its NPI.
+    """
     import numpy as np
 
     if not len(ends) or not len(wanted):
         return b"", np.array([], np.int64)
     data = np.frombuffer(block, np.uint8)
     starts = np.concatenate(([0], ends[:-1]))
-    digits = np.minimum(starts[:, None] + np.arange(1, _NPI_DIGITS + 1), len(data) - 1)
-    npis = (data[digits].astype(np.int64) - ord("0")) @ (10 ** np.arange(_NPI_DIGITS - 1, -1, -1))
+    places = np.minimum(starts[:, None] + np.arange(1, _NPI_DIGITS + 2), len(data) - 1)
+    digits = data[places].astype(np.int64) - ord("0")
+    in_place = ((digits[:, :-1] >= 0) & (digits[:, :-1] <= 9)).all(1) & (  # noqa: PLR2004
+        digits[:, -1] == ord('"') - ord("0")
+    )
+    npis = digits[:, :-1] @ (10 ** np.arange(_NPI_DIGITS - 1, -1, -1))
     at = np.minimum(np.searchsorted(wanted, npis), len(wanted) - 1)
-    hits = np.flatnonzero(wanted[at] == npis)
+    hits = np.flatnonzero((wanted[at] == npis) | ~in_place)
     return b"".join(block[starts[i] : ends[i]] for i in hits), hits
 
 
@@ -275,59 +195,3 @@ def _is_utf8(block: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _as_utf8(line: bytes, counts: LineCounts) -> bytes:
-    if line.isascii():
-        return line
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        counts.cp1252 += 1
-        return line.decode("cp1252", errors="replace").encode()
-    return line
-
-
-def _is_sound(line: bytes, layout: Layout) -> bool:
-    return (
-        line.count(b'"') == layout.quotes_per_line
-        and line.startswith(b'"')
-        and line.endswith(b'"')
-        and line.count(b'","') == len(layout.columns) - 1
-    )
-
-
-def _single_quoted(line: bytes, layout: Layout) -> bytes | None:
-    """Inner double quotes made single, where the borders between the values are clear."""
-    if len(line) < 2 or not (line.startswith(b'"') and line.endswith(b'"')):  # noqa: PLR2004
-        return None
-    values = line[1:-1].split(b'","')
-    if len(values) != len(layout.columns):
-        return None
-    return b'"' + b'","'.join(value.replace(b'"', b"'") for value in values) + b'"'
-
-
-def _joined(lines: Sequence[bytes], at: int, layout: Layout) -> tuple[bytes, int] | None:
-    """A record broken over several lines, and how many. A sound line is never taken in: it alone has all the quotes."""
-    joined = lines[at].removesuffix(b"\r")
-    for used in range(2, _JOIN_AT_MOST + 1):
-        if at + used > len(lines) or joined.count(b'"') >= layout.quotes_per_line:
-            return None
-        following = lines[at + used - 1].removesuffix(b"\r")
-        joined += b" " + following
-        if _is_sound(joined, layout):
-            return joined.decode("utf-8", errors="replace").encode(), used
-    return None
-
-
-def _requoted(line: bytes, layout: Layout) -> bytes | None:
-    """A line that is not quoted throughout, if RFC 4180 makes exactly the right number of values of it."""
-    if line.count(b'"') >= layout.quotes_per_line:
-        return None
-    try:
-        values = next(csv.reader([line.decode()], strict=True), [])
-    except csv.Error:
-        return None
-    if len(values) != len(layout.columns):
-        return None
-    return ('"' + '","'.join(value.replace('"', "'") for value in values) + '"').encode()

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dualstream_assets.ahead import one_ahead
 from dualstream_assets.registry.archive import Archive
 from dualstream_assets.registry.columns import (
     NPIDATA_LAYOUT,
@@ -18,7 +19,7 @@ from dualstream_assets.registry.columns import (
     TAXONOMY_CODES,
 )
 from dualstream_assets.registry.endpoints import row_blocks
-from dualstream_assets.registry.lines import LineCounts
+from dualstream_assets.registry.mending import LineCounts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,6 +51,7 @@ _REPEATING = (
     *("taxonomy_code", "state", "country"),
 )
 """Held as codes (`pl.Categorical`): a quarter of the memory, and a pass over npidata keeps nothing of its blocks."""
+_YEARS = (1990, 2100)
 _ENTITY = {"1": "person", "2": "organisation"}
 
 
@@ -59,7 +61,7 @@ class ProviderCounts:
 
     Attributes:
         missing: wanted NPIs without a row.
-        duplicates: rows beyond the first of an NPI; the newest by Last Update Date is kept.
+        duplicates: rows beyond the first of an NPI; the newest by its dates is kept, of two alike the deactivated.
         unparsed_dates: date values that are neither empty nor MM/DD/YYYY.
     """
 
@@ -87,14 +89,23 @@ def read_providers(archive: Archive, wanted: pl.Series) -> tuple[pl.DataFrame, P
 
     counts = ProviderCounts()
     npis = wanted.drop_nulls().unique().cast(pl.Int64, strict=False).drop_nulls().sort().to_numpy()
-    frames = [
-        _compact(block.frame, counts)
-        for block in row_blocks(archive, NPIDATA_LAYOUT, PROVIDER_PROJECTION, counts.lines, wanted=npis)
-    ]
+    blocks = row_blocks(archive, NPIDATA_LAYOUT, PROVIDER_PROJECTION, counts.lines, wanted=npis)
+    frames = [_compact(block.frame, counts) for block in one_ahead(blocks, "npidata rows")]
     rows = pl.concat(frames) if frames else _compact(_nothing(), counts)
+    rows = rows.filter(pl.col("npi").cast(pl.Int64, strict=False).is_in(npis))
+    newest = pl.max_horizontal("updated_on", "deactivated_on", "reactivated_on")
     frame = (
-        rows.sort("npi", "updated_on", descending=[False, True], nulls_last=True, maintain_order=True)
+        rows.with_columns(newest.alias("newest"))
+        .sort(
+            "npi",
+            "newest",
+            "deactivated",
+            descending=[False, True, True],
+            nulls_last=True,
+            maintain_order=True,
+        )
         .unique("npi", keep="first", maintain_order=True)
+        .drop("newest")
         .rechunk()
     )
     counts.wanted, counts.found = len(npis), frame.height
@@ -109,6 +120,14 @@ def read_providers(archive: Archive, wanted: pl.Series) -> tuple[pl.DataFrame, P
         pl.col("taxonomy_code").is_not_null() & ~pl.col("primary_by_switch")
     ).height
     return frame, counts
+
+
+def _day(column: str) -> pl.Expr:
+    """MM/DD/YYYY of a year that NPPES can mean; all else is null."""
+    import polars as pl
+
+    day = pl.col(column).str.to_date("%m/%d/%Y", strict=False)
+    return pl.when(day.dt.year().is_between(*_YEARS)).then(day)
 
 
 def _nothing() -> pl.DataFrame:
@@ -126,10 +145,10 @@ def _compact(rows: pl.DataFrame, counts: ProviderCounts) -> pl.DataFrame:
         pl.when(pl.col(switch) == "Y").then(pl.col(code))
         for code, switch in zip(TAXONOMY_CODES, PRIMARY_SWITCHES, strict=True)
     )
-    dates = {name: pl.col(column).str.to_date("%m/%d/%Y", strict=False) for name, column in _DATES.items()}
+    dates = {name: _day(column) for name, column in _DATES.items()}
     since = dates["reactivated_on"] >= dates["deactivated_on"]
     made = rows.select(
-        pl.col("NPI").alias("npi"),
+        pl.col("NPI").str.strip_chars().alias("npi"),
         pl.col("Entity Type Code")
         .replace_strict(_ENTITY, default=None, return_dtype=pl.String)
         .alias("entity_type"),

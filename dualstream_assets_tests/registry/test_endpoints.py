@@ -10,7 +10,7 @@ from dualstream_assets.registry.addresses import Found, extract
 from dualstream_assets.registry.archive import open_archive
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT
 from dualstream_assets.registry.endpoints import EndpointCounts, read_endpoints, row_blocks
-from dualstream_assets.registry.lines import LineCounts
+from dualstream_assets.registry.mending import LineCounts
 from dualstream_assets_tests.registry.making import filed, release_zip
 
 A, B = "1003000126", "1003000134"
@@ -102,6 +102,7 @@ def test_many_small_blocks_give_what_one_block_gives(tmp_path: Path) -> None:
         "a" * 65 + "@clinic.example",
         "a@" + "b" * 64 + ".example",
         "-@-.example",
+        "www.a@clinic.example",
     ],
 )
 def test_the_fast_way_and_the_careful_one_agree_on_address_and_repairs(tmp_path: Path, text: str) -> None:
@@ -112,3 +113,8 @@ def test_the_fast_way_and_the_careful_one_agree_on_address_and_repairs(tmp_path:
         assert set(counts.repairs) == set(careful.repairs)
     else:
         assert frame["reason"].to_list() == [careful.reason]
+
+
+def test_a_type_that_is_no_word_of_cms_is_counted_without_being_named(tmp_path: Path) -> None:
+    _, counts = read(tmp_path, filed(A, "a@clinic.example", kind="jane@clinic.example"))
+    assert counts.types == {"(other)": 1}

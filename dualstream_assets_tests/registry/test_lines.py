@@ -8,6 +8,7 @@ from dualstream_assets.estate.model import Limits
 from dualstream_assets.registry.archive import open_archive
 from dualstream_assets.registry.columns import ENDPOINT
 from dualstream_assets.registry.endpoints import EndpointCounts, read_endpoints
+from dualstream_assets.registry.errors import DamagedMember
 from dualstream_assets_tests.registry.making import filed, line, release_zip, table
 
 FIRST, LAST = filed("1003000126", "first@clinic.example"), filed("1003000134", "last@clinic.example")
@@ -162,3 +163,49 @@ def test_bytes_that_are_not_utf8_are_counted_by_line_and_spoil_no_other(tmp_path
     found, counts = read_many(tmp_path, {300: latin, 20: utf8})
     assert len(found) == 700
     assert (counts.lines.cp1252, counts.lines.stray_quotes) == (1, 0)
+
+
+@pytest.mark.parametrize("before", [" ", "\t", "\u00a0", "\ufeff"])
+def test_what_stands_before_the_first_quote_is_taken_away(tmp_path: Path, before: str) -> None:
+    found, counts = read_many(tmp_path, {9: (before + stray(9).replace('a "b" c', "x")).encode()})
+    assert len(found) == 700
+    assert (counts.lines.unquoted, counts.lines.unreadable) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "line_of",
+    [
+        '"1003000142","DIRECT","","a9@clinic.example","",,"Bob""s Clinic"' + ',""' * 12 + "\n",
+        '"1003000142",,"it""s","a9@clinic.example"' + ',""' * 15 + "\n",
+    ],
+)
+def test_values_without_quotes_beside_doubled_ones_are_read_whole(tmp_path: Path, line_of: str) -> None:
+    """Their quotes add up to the right number; polars gives nulls, and a null is neither yes nor no."""
+    found, counts = read_many(tmp_path, {9: line_of})
+    assert found == {f"a{i}@clinic.example" for i in range(700)}
+    assert counts.lines.unquoted == 1
+
+
+@pytest.mark.parametrize(
+    "line_of", ['","DIRECT"' + ',""' * 17 + "\n", '"1003000142","DIRECT"X"' + ',""' * 16 + ',"\n']
+)
+def test_a_line_whose_edge_is_a_border_is_unreadable_and_stops_nothing(tmp_path: Path, line_of: str) -> None:
+    found, counts = read_many(tmp_path, {9: line_of, 300: stray(300)})
+    assert found == {f"a{i}@clinic.example" for i in range(700) if i != 9}
+    assert [u.line for u in counts.lines.unreadable] == [11]
+
+
+def test_a_broken_record_that_is_not_utf8_is_read_as_windows_1252(tmp_path: Path) -> None:
+    latin = stray(9).replace('a "b" c', "Cl\u00ednica\nNorte").encode("cp1252")
+    path = release_zip(tmp_path, members={"endpoint_pfile": line(ENDPOINT).encode() + many({9: latin})})
+    frame, counts = read_endpoints(open_archive(path, Limits(zip_ratio=1000)))
+    assert "Cl\u00ednica Norte" in frame["description"].to_list()
+    assert (counts.lines.cp1252, counts.lines.line_breaks) == (1, 1)
+
+
+def test_a_member_that_is_mostly_unreadable_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    path = release_zip(tmp_path, members={"endpoint_pfile": line(ENDPOINT).encode() + b"x\n" * 2_000})
+    with pytest.raises(
+        DamagedMember, match=r"2,000 of 2,002 lines of endpoint_pfile\S+ cannot be read, the first is line 2"
+    ):
+        read_endpoints(open_archive(path, Limits(zip_ratio=1000)))

@@ -92,3 +92,31 @@ def test_a_stray_quote_in_a_wanted_row_is_repaired(tmp_path: Path) -> None:
     )
     assert frame["first_name"].to_list() == ["PAT", "WILLIAM 'BILL'", "PAT"]
     assert counts.lines.stray_quotes == 1
+
+
+@pytest.mark.parametrize("npi", [f" {A}", f"{A} ", f"\t{A}"])
+def test_a_row_whose_npi_is_not_in_its_place_is_found_all_the_same(tmp_path: Path, npi: str) -> None:
+    frame, counts = read(
+        tmp_path, person(B), person(npi, **{"NPI Deactivation Date": "03/01/2026"}), wanted=(A,)
+    )
+    assert frame.select("npi", "deactivated").rows() == [(A, True)]
+    assert counts.missing == 0
+
+
+def test_of_two_rows_a_newer_blank_deactivation_wins(tmp_path: Path) -> None:
+    blank = {"NPI": A, "NPI Deactivation Date": "10/01/2026"}
+    frame, counts = read(tmp_path, person(A, **{"Last Update Date": "01/01/2020"}), blank, wanted=(A,))
+    assert (frame["deactivated"].to_list(), counts.duplicates) == ([True], 1)
+
+
+def test_of_two_rows_of_one_day_the_deactivated_one_wins(tmp_path: Path) -> None:
+    off = person(A, **{"Last Update Date": "01/02/2025", "NPI Deactivation Date": "01/02/2025"})
+    frame, _ = read(tmp_path, person(A, **{"Last Update Date": "01/02/2025"}), off, wanted=(A,))
+    assert frame["deactivated"].to_list() == [True]
+
+
+def test_a_year_that_cannot_be_meant_is_no_date(tmp_path: Path) -> None:
+    dates = {"NPI Deactivation Date": "03/01/2020", "NPI Reactivation Date": "06/01/24"}
+    frame, counts = read(tmp_path, person(A, **dates), wanted=(A,))
+    assert frame["deactivated"].to_list() == [True]
+    assert counts.unparsed_dates == {"reactivated_on": 1}
