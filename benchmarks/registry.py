@@ -70,43 +70,60 @@ class Release:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Run:
-    """Run a command to its end; a failing one is an error. Peaks are those of the process, not of its children."""
+    """Run a command to its end; a failing one is an error. Peaks are those of the process with its children."""
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
         process = subprocess.Popen(command, env=dict(environment or clean()), stdout=said, stderr=said)
-        anon = _Peak(process.pid)
+        peak = _Peak(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-        anon.stop()
+        peak.stop()
         if process.returncode:
             said.seek(0)
             raise RuntimeError(f"{' '.join(command)} failed:\n{said.read()[-3000:].decode(errors='replace')}")
-    return Run(seconds, usage.ru_maxrss / 1024, anon.mib)
+    return Run(seconds, max(peak.rss_mib, usage.ru_maxrss / 1024), peak.anon_mib)
 
 
 class _Peak:
-    """The peak of a process's RssAnon, looked at every 20 ms."""
+    """The peaks of VmRSS and RssAnon over a process and its children, looked at every 20 ms."""
 
     def __init__(self, pid: int) -> None:
-        self.mib = 0.0
+        self.rss_mib = self.anon_mib = 0.0
         self._ended = threading.Event()
-        self._status = Path(f"/proc/{pid}/status")
+        self._pid = pid
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
         while not self._ended.wait(_PROBE_S):
-            try:
-                lines = self._status.read_text().splitlines()
-            except OSError:
-                return
-            kib = next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
-            self.mib = max(self.mib, kib / 1024)
+            kib = [_memory_kib(pid) for pid in (self._pid, *_children(self._pid))]
+            self.rss_mib = max(self.rss_mib, sum(rss for rss, _ in kib) / 1024)
+            self.anon_mib = max(self.anon_mib, sum(anon for _, anon in kib) / 1024)
 
     def stop(self) -> None:
         self._ended.set()
         self._thread.join()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return []
+    return [int(child) for task in tasks for child in task.split()]
+
+
+def _memory_kib(pid: int) -> tuple[int, int]:
+    """(VmRSS, RssAnon); zeros for a process that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0, 0
+    fields = {
+        line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "RssAnon"))
+    }
+    return int(fields.get("VmRSS", 0)), int(fields.get("RssAnon", 0))
 
 
 def clean(**added: str) -> dict[str, str]:

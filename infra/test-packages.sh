@@ -4,6 +4,7 @@ set -eu
 missing=""
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 command -v ip >/dev/null 2>&1 || missing="$missing iproute2"
+command -v unzip >/dev/null 2>&1 || missing="$missing unzip"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "not root: tests that need$missing will be skipped" >&2

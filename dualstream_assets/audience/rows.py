@@ -43,7 +43,7 @@ def text_rows(
     wide = pl.concat(
         [
             fates.drop("id", "person"),
-            candidates[ids].select("npi", "endpoint_type", "affiliation"),
+            candidates.select("npi", "endpoint_type", "affiliation")[ids],
             ruled[ids].drop("segment", "rule", "evidence") if rejects else ruled[ids],
             people.select(pl.exclude("npi").gather(persons)),
         ],

@@ -65,7 +65,7 @@ def build_audience(
         ruled = ruling.result()
     plan = plan_figures(pl.concat([codes, ruled.select("domain", "segment", "rule")], how="horizontal"))
     decided = decisions.read(out)
-    ruled = decisions.apply(ruled, decided)
+    ruled = decisions.apply(ruled, decided, classifier)
     fates = decide(candidates, codes, ruled, people, classifier, order)
 
     def slices(file: str) -> Iterator[pl.DataFrame]:
@@ -110,14 +110,11 @@ def build_audience_from_zip(
     found = find_lists(lists_folder or path.parent)
     weeklies = find_weeklies(path.parent, date.min)
     fingerprint = open_chain(path, estate.limits, weeklies).fingerprint
-    previous = set_aside(out, fingerprint, estate.audience.drift)
-    if cache is None:
-        lists = read_lists(found, estate.limits)
-        return build_audience(
-            read_release(path, estate.limits, weeklies), lists, out, estate, today, previous
-        )
-    lists = cache.lists(found, estate.limits)  # first: once they are kept, they need no memory
-    return build_audience(cache.release(path, estate.limits, weeklies), lists, out, estate, today, previous)
+    # The lists first: once they are kept, they need no memory.
+    lists = cache.lists(found, estate.limits) if cache else read_lists(found, estate.limits)
+    with set_aside(out, fingerprint, lists.sources, estate) as previous:
+        read = cache.release if cache else read_release
+        return build_audience(read(path, estate.limits, weeklies), lists, out, estate, today, previous)
 
 
 def inspect_release(path: Path, estate: Estate) -> ReleaseReport:

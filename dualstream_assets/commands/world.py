@@ -81,7 +81,7 @@ def lab_release(out: Path, seed: int | None, rows: int | None, endpoints: int | 
     """
     from dualstream_assets.entry import open_estate
     from dualstream_assets.lab.release import write_release
-    from dualstream_assets.lab.world import World, _release_day
+    from dualstream_assets.lab.world import World, release_day_of
 
     estate = open_estate(lab_settings())
     assert estate.lab is not None  # noqa: S101  # open_estate refuses a lab without it
@@ -99,7 +99,7 @@ def lab_release(out: Path, seed: int | None, rows: int | None, endpoints: int | 
             rows=rows,
             endpoints=endpoints,
             seed=seed,
-            release_day=_release_day(estate.lab.epoch.date()),
+            release_day=release_day_of(estate.lab.epoch.date()),
             say=click.echo,
         )
     except ValueError as error:

@@ -97,7 +97,7 @@ class World:
         if estate.lab is None:
             raise ValueError("this estate has no [lab] table: no pretend world can be built from it")
         epoch = estate.lab.epoch
-        release_day = _release_day(epoch.date())
+        release_day = release_day_of(epoch.date())
 
         def part(name: str) -> Random:  # parts do not disturb each other's luck
             return Random(f"{seed}:{name}")
@@ -212,7 +212,7 @@ class World:
         return replace(self, opts_out=frozenset(chosen))
 
 
-def _release_day(epoch: date) -> date:
+def release_day_of(epoch: date) -> date:
     """The day in the name of the newest monthly release at `epoch`: CMS publishes around the 8th to the 14th."""
     published = epoch.day >= LATEST_RELEASE_DAY
     return (epoch if published else epoch.replace(day=1) - timedelta(days=1)).replace(day=8)
