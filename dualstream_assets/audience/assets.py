@@ -49,11 +49,11 @@ def assets(estate: Estate, environment: str) -> list[dg.AssetsDefinition]:  # no
 
         folder = workplace.paths.registry
         today = workplace.clock.now().astimezone(workplace.estate.zone).date()
+        out, estate = workplace.paths.audience, workplace.estate
         with one_line(), rebuilding(workplace):
-            out, estate = workplace.paths.audience, workplace.estate
-            fingerprint = load_facts(folder, "endpoints").get("fingerprint")
-            previous = set_aside(out, fingerprint, estate.audience.drift)
-            manifest = build_audience(load_release(folder), load_lists(folder), out, estate, today, previous)
+            fingerprint, lists = load_facts(folder, "endpoints").get("fingerprint"), load_lists(folder)
+            with set_aside(out, fingerprint, lists.sources, estate) as previous:
+                manifest = build_audience(load_release(folder), lists, out, estate, today, previous)
         for segment, file in FILES.items():
             if (
                 dg.AssetKey(list(KEYS[segment])) in context.selected_asset_keys

@@ -19,6 +19,7 @@ SEGMENTS = ("institutional", "consumer", "direct", "review")
 DROPPED = "dropped"
 COLUMNS = ("email", "npi", "segment", "rule", "revalidation_status")
 """Of the kept rows: one row per address, all text."""
+UNMEASURED = "unmeasured"
 SHOWN = 20
 """Rows of a table in the UI."""
 
@@ -53,10 +54,15 @@ class FileDrift:
 
 @dataclass(frozen=True)
 class Finding:
-    """One limit that is passed: a stable name (`institutional added`, `rule giant`), and the numbers."""
+    """One limit that is passed: a stable name (`institutional added`, `rule giant`), by how many addresses, in words.
+
+    Attributes:
+        count: addresses; negative where there are fewer than before (rules only).
+    """
 
     name: str
     said: str
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ class Drift:
     """What changed between two releases; an address that only rejects have counts as `dropped`.
 
     Attributes:
-        before, now: name, kind, day and fingerprint of the two releases.
+        before, now: name, kind, day and fingerprint of the two releases; `unmeasured` says why there are no rows of
+            the one before although there was one.
         files: segment or `dropped` -> counts.
         moves: (segment before, segment now) -> addresses.
         statuses: (revalidation status before, now) -> addresses that are in a file both times.
@@ -81,6 +88,8 @@ class Drift:
     def findings(self, limits: Limits) -> tuple[Finding, ...]:
         """What passes the limits. A file or rule of fewer than `rule_rows` addresses is measured as if it had these."""
         found = []
+        if why := self.before.get(UNMEASURED):
+            found.append(Finding(UNMEASURED, str(why), 1))
         for segment in SEGMENTS:
             file = self.files[segment]
             for what, count, share in (
@@ -91,11 +100,11 @@ class Drift:
             ):
                 if count > share * max(file.before, limits.rule_rows):
                     said = f"{segment}: {count:,} {what} on {file.before:,} (limit {share:.0%})"
-                    found.append(Finding(f"{segment} {what}", said))
+                    found.append(Finding(f"{segment} {what}", said, count))
         for rule, (before, now) in self.rules.items():
             if abs(now - before) > limits.rule * max(before, limits.rule_rows):
                 said = f"rule {rule}: {before:,} before, {now:,} now (limit {limits.rule:.0%})"
-                found.append(Finding(f"rule {rule}", said))
+                found.append(Finding(f"rule {rule}", said, now - before))
         return tuple(found)
 
     def tables(self) -> dict[str, str]:

@@ -20,6 +20,9 @@ _LOCAL_SAYS_DIRECT = re.compile(
 _EPIC_EXPORT = re.compile(r"^[a-z]+\d{4,6}$")
 """The left side that an Epic export makes: letters, then four to six digits."""
 _PROTECTED_TLDS = frozenset({"edu", "mil", "gov"})
+RESERVED = frozenset({"local", "localhost", "invalid", "internal", "onion", "home.arpa"})
+"""Endings that no mail on the Internet reaches (RFC 6761, 6762, 7686, 8375; ICANN for internal). `.test` and `.example`
+are reserved too: our own fixtures live there, and no MX is found for them."""
 _STEM_MIDDLES = frozenset({"co", "com", "net", "org", "ne"})
 
 
@@ -47,6 +50,7 @@ RULES: dict[str, str] = {
     "disposable": "a throw-away mailbox that nobody reads after an hour",
     "misspelt-tld": "the ending is no top-level domain but nearly one",
     "misspelt-consumer": "a consumer domain with a typing error",
+    "reserved-tld": "an ending for names inside one house or for none: no mail of ours reaches it",
     "review-domain": "a domain that a person decides on",
     "review-vendor": "the bare name of a Direct network or records vendor: staff mail, or a mistyped Direct address",
     "review-direct-local-part": "the left side says that it is a Direct mailbox",
@@ -68,7 +72,7 @@ class Classifier:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self._names = tables.names()
+        self._names = tables.names() | RESERVED
 
     @classmethod
     def of(cls, estate: Estate) -> Classifier:
@@ -128,6 +132,7 @@ class Classifier:
         return (
             self._direct(parents)
             or self._dropped(parents)
+            or self._reserved(parents)
             or self._review(parents)
             or self._consumer(parents)
             or (Ruling("dropped", "foreign-tld", f".{parents[-1]}") if self.is_foreign(name) else None)
@@ -163,6 +168,12 @@ class Classifier:
         if name in tables.misspelt and not known:
             return Ruling("dropped", "misspelt-consumer", f"{name}, likely {tables.misspelt[name]} was meant")
         return None
+
+    def _reserved(self, parents: list[str]) -> Ruling | None:
+        ending = next((parent for parent in parents if parent in RESERVED), None)
+        if ending is None or not self.tables.not_dropped.isdisjoint(parents):
+            return None
+        return Ruling("dropped", "reserved-tld", f".{ending} is reserved")
 
     def _review(self, parents: list[str]) -> Ruling | None:
         tables, name = self.tables, parents[0]

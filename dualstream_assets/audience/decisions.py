@@ -2,7 +2,8 @@
 
 A decision fails closed. It may send on what the tables leave to a person (`review`), and it may drop anything; it never
 makes a Direct, consumer or dropped ruling mailable: that is a change of the estate's tables (`[audience]`). The same
-rule is applied again at each build, so a decision loses its force when the tables come to know better.
+rule is applied again at each build, so a decision loses its force when the tables come to know better. What is sent on
+by a domain are the addresses that wait for that domain alone: one that has a reason of its own is decided on its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from dualstream_assets import keys
-from dualstream_assets.audience.classify import Classifier
+from dualstream_assets.audience.classify import Classifier, classify_address
+from dualstream_assets.audience.manifest import read_manifest
 from dualstream_assets.audience.records import (
     RecordRefused,
     RecordUnreadable,
@@ -108,7 +110,7 @@ def read(folder: Path) -> Decisions:
     """The decisions beside a published audience; none where there is no file.
 
     Raises:
-        RecordUnreadable: the file is not in our form.
+        RecordUnreadable: the file is not in our form, or has fewer decisions than stood when the audience was built.
     """
     path = folder / FILE
     rows: list[Any] = read_rows(path, COLUMNS)
@@ -117,6 +119,11 @@ def read(folder: Path) -> Decisions:
             raise RecordUnreadable(
                 f"{path}: {row['segment']!r} is no segment, or a subject is not lower case; mend the row by hand"
             )
+    manifest = read_manifest(folder)
+    stood = manifest.decisions.get("standing", 0) if manifest else 0
+    if len(rows) < stood:
+        gone = f"has {len(rows)} decisions" if path.exists() else "is gone"
+        raise RecordUnreadable(f"{path} {gone}, and {stood} stood at the last build; put back a backup")
     return Decisions(tuple(Decision(**row) for row in rows))
 
 
@@ -162,7 +169,13 @@ def _must_be_in_review(folder: Path, name: str, segment: str, classifier: Classi
             f" To make it {segment}, change [audience] in the estate: that holds for every release, and is reviewed"
         )
     # An address may wait because of its left side or its description, which a domain alone does not show.
-    if not any(name in (w.domain, *w.addresses) for w in waiting(folder)):
+    found = [w for w in waiting(folder) if name in (w.domain, *w.addresses)]
+    if found and "@" not in name:
+        raise DecisionRefused(
+            f"{name} is institutional and only single addresses of it wait, each for a reason of its own; decide on"
+            " these (dualstream audience decide --addresses lists them), or only drop the domain"
+        )
+    if not found:
         raise DecisionRefused(
             f"{name} is institutional and no row of it is in {keys.REVIEW_CSV}; a decision may only drop it"
         )
@@ -173,10 +186,17 @@ def may(ruled: str, to: str) -> bool:
     return ruled == "review" if to in SENT_ON else to == "dropped" and ruled != "dropped"
 
 
-def apply(ruled: pl.DataFrame, decisions: Decisions) -> pl.DataFrame:
+def says_direct(address: str) -> bool:
+    """Whether the left side alone says that this is a Direct mailbox, whatever the domain."""
+    local = address.rpartition("@")[0]
+    return classify_address(f"{local}@clinic.example").rule == "review-direct-local-part"
+
+
+def apply(ruled: pl.DataFrame, decisions: Decisions, classifier: Classifier) -> pl.DataFrame:
     """The rulings of a release with the decisions that hold: columns and order of `ruled` (`rulings.rulings`).
 
-    A row that is decided has rule `decided` and the reason as evidence.
+    A row that is decided has rule `decided` and the reason as evidence. A decision about a domain sends on only what
+    the domain alone is ruled by, and no left side that says direct; it drops all.
     """
     import polars as pl
 
@@ -184,12 +204,19 @@ def apply(ruled: pl.DataFrame, decisions: Decisions) -> pl.DataFrame:
     if not subjects:
         return ruled
     about = pl.col("address").is_in(subjects) | pl.col("domain").is_in(subjects)
-    hits = ruled.with_row_index("row").filter(about).select("row", "address", "segment")
+    hits = ruled.with_row_index("row").filter(about).select("row", "address", "segment", "rule")
+
+    def of_its_domain(address: str, rule: str) -> bool:
+        domain = address.rpartition("@")[2]
+        return classifier.classify_domain(domain).rule == rule and not says_direct(address)
+
     places: list[int] = []
     holding: list[Decision] = []
-    for row, address, segment in hits.iter_rows():
+    for row, address, segment, rule in hits.iter_rows():
         decision = decisions.about(address)
-        if decision is not None and may(segment, decision.segment):
+        if decision is None or not may(segment, decision.segment):
+            continue
+        if decision.segment == "dropped" or decision.subject == address or of_its_domain(address, rule):
             places.append(row)
             holding.append(decision)
     new = {
@@ -229,16 +256,23 @@ class Waiting:
 
 
 def waiting(folder: Path) -> list[Waiting]:
-    """What the published review file holds, most rows first; nothing where nothing is published."""
+    """What the published review file holds, most rows first; nothing where nothing is published.
+
+    Raises:
+        RecordUnreadable: the file is damaged.
+    """
     import polars as pl
 
     path = folder / keys.REVIEW_CSV
     if not path.exists():
         return []
     columns = ["domain", "email", "rule", "evidence"]
+    try:
+        rows = pl.read_csv(path, infer_schema=False, columns=columns)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise RecordUnreadable(f"{path} is damaged: build the audience again") from error
     grouped = (
-        pl.read_csv(path, infer_schema=False, columns=columns)
-        .group_by("domain")
+        rows.group_by("domain")
         .agg(
             pl.len().alias("rows"),
             pl.col("rule").unique().sort(),

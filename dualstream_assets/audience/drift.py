@@ -1,57 +1,113 @@
 """Whether the published audience is near that of the release before, or a person accepted that it is not.
 
-The former rows are kept, narrow, when a new release is about to replace them. A release whose drift was neither within
-the estate's limits nor accepted does not become the measure of the next one.
+The former rows are kept, narrow, when another release, or the same one by other tables or lists, is about to replace
+them. One whose drift was neither within the estate's limits nor accepted does not become the measure of the next one.
 """
 
 from __future__ import annotations
 
+import errno
 import json
-import os
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dualstream_assets.audience.changes import (
+    COLUMNS,
     PREVIOUS_ROWS,
     SEGMENTS,
+    UNMEASURED,
     Drift,
     Finding,
     PreviousUnreadable,
     compare,
     published_rows,
 )
-from dualstream_assets.audience.manifest import read_manifest
-from dualstream_assets.audience.publish import unfit
-from dualstream_assets.audience.records import RecordRefused, append_row, one_line, read_rows
+from dualstream_assets.audience.classify import Classifier
+from dualstream_assets.audience.manifest import Manifest, read_manifest
+from dualstream_assets.audience.publish import FILES, no_room, unfit
+from dualstream_assets.audience.records import (
+    RecordRefused,
+    RecordUnreadable,
+    append_row,
+    one_line,
+    read_rows,
+)
+from dualstream_assets.estate import Estate
 from dualstream_assets.estate.model import Drift as Limits
+from dualstream_assets.store.files import atomic, sha256_of
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ACCEPTED = "accepted.csv"
+_FINDINGS = re.compile(r"[^;]+: -?\d+(?:; [^;]+: -?\d+)*")
 
 
-def set_aside(folder: Path, fingerprint: str | None, limits: Limits) -> Path | None:
-    """Before another release is published over it: the narrow rows of the published audience, in a file of their own.
+@contextmanager
+def set_aside(
+    folder: Path, fingerprint: str | None, lists: Mapping[str, Any], estate: Estate
+) -> Iterator[Path | None]:
+    """Around a build: the narrow rows of the published audience in a file of their own, which `publish` puts in place.
 
-    None, and the older rows stay the measure, where nothing whole is published, where it is of the release
-    `fingerprint` itself, or where its drift was neither within the limits nor accepted. `publish` puts the file in its
-    place. This comes before the new release is read, since each of the two needs its memory.
+    None, and the older rows stay the measure, where nothing is published, where it is of this very release, tables and
+    lists, or where its drift was neither within the limits nor accepted. Where files lie that are not their manifest's,
+    and there are no older rows, it is a mark: the new audience counts as unmeasured, not as the first one.
+
+    Enter it before the new release is read, since each of the two needs its memory.
 
     Raises:
-        OSError: no room.
+        DiskFull: no room.
     """
+    path = None
+    try:
+        path = _kept(folder, fingerprint, lists, estate)
+        yield path
+    finally:
+        if path:
+            path.unlink(missing_ok=True)
+
+
+def _kept(folder: Path, fingerprint: str | None, lists: Mapping[str, Any], estate: Estate) -> Path | None:
+    import polars as pl
+
     manifest = read_manifest(folder)
-    if manifest is None or manifest.release.get("fingerprint") == fingerprint:
+    if manifest and _made_of(manifest) == (fingerprint, Classifier.of(estate).tables.version, _plain(lists)):
         return None
-    if unfit(folder) or not judge(folder, limits).passed:
+    if wrong := unfit(folder):
+        if (folder / PREVIOUS_ROWS).exists() or not any((folder / name).exists() for name in FILES.values()):
+            return None
+        release = {"name": "files nobody can vouch for", UNMEASURED: f"what was here before: {wrong[0]}"}
+        return _write(folder, pl.DataFrame(schema=dict.fromkeys(COLUMNS, pl.String)), release)
+    if manifest is None or not judge(folder, estate.audience.drift).passed:
         return None
-    path = folder / f".{PREVIOUS_ROWS}"
-    with path.open("wb") as file:
-        published_rows(folder).write_parquet(
-            file, compression="zstd", metadata={"release": json.dumps(dict(manifest.release))}
-        )
-        file.flush()
-        os.fsync(file.fileno())
+    return _write(folder, published_rows(folder), manifest.release)
+
+
+def _write(folder: Path, rows: pl.DataFrame, release: Mapping[str, Any]) -> Path:
+    path = folder / f".previous-{uuid.uuid4().hex}.parquet"
+    try:
+        with atomic(path) as part:
+            rows.write_parquet(part, compression="zstd", metadata={"release": json.dumps(dict(release))})
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_room(folder, 0) from error
+        raise
     return path
+
+
+def _made_of(manifest: Manifest) -> tuple[str | None, str, Mapping[str, Any]]:
+    return manifest.release.get("fingerprint"), manifest.tables, manifest.lists
+
+
+def _plain(lists: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As a manifest gives them back."""
+    return json.loads(json.dumps(dict(lists)))
 
 
 @dataclass(frozen=True)
@@ -61,15 +117,25 @@ class Acceptance:
     Attributes:
         accepted_at: ISO, UTC, whole seconds.
         release, fingerprint: which release; another one is not covered.
-        findings: names of what was accepted, joined by `; `: what is found later is not covered.
+        against: hash of the rows it was measured against; against others it is not covered.
+        findings: `name: addresses` of what was accepted, joined by `; `: other or larger ones are not covered.
     """
 
     accepted_at: str
     by: str
     release: str
     fingerprint: str
+    against: str
     findings: str
     reason: str
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether this was accepted, at this size and in this direction."""
+        for text in self.findings.split("; "):
+            name, _, count = text.rpartition(": ")
+            if name == finding.name and abs(finding.count) <= abs(int(count)):
+                return (finding.count < 0) == (int(count) < 0)
+        return False
 
 
 @dataclass(frozen=True)
@@ -101,9 +167,9 @@ def judge(folder: Path, limits: Limits) -> Judged:
     said = f"against {drift.before.get('name')}: {counts}"
     if not found:
         return Judged(passed=True, said=f"{said}; within the limits", drift=drift)
-    mine = [a for a in accepted(folder) if a.fingerprint == drift.now.get("fingerprint")]
-    covered = {name for a in mine for name in a.findings.split("; ")}
-    open_ones = tuple(f for f in found if f.name not in covered)
+    this = (drift.now.get("fingerprint"), sha256_of(folder / PREVIOUS_ROWS))
+    mine = [a for a in accepted(folder) if (a.fingerprint, a.against) == this]
+    open_ones = tuple(f for f in found if not any(a.covers(f) for a in mine))
     if not open_ones:
         last = mine[-1]
         words = f"accepted by {last.by} on {last.accepted_at[:10]}: {last.reason}"
@@ -113,13 +179,20 @@ def judge(folder: Path, limits: Limits) -> Judged:
 
 
 def accepted(folder: Path) -> list[Acceptance]:
-    """All acceptances, oldest first."""
-    columns = [f.name for f in fields(Acceptance)]
-    return [Acceptance(**row) for row in read_rows(folder / ACCEPTED, columns)]
+    """All acceptances, oldest first.
+
+    Raises:
+        RecordUnreadable: the file is not in our form.
+    """
+    path = folder / ACCEPTED
+    rows = read_rows(path, [f.name for f in fields(Acceptance)])
+    if bad := [row for row in rows if not _FINDINGS.fullmatch(row["findings"])]:
+        raise RecordUnreadable(f"{path}: {bad[0]['findings']!r} is no list of findings; mend the row by hand")
+    return [Acceptance(**row) for row in rows]
 
 
 def accept(folder: Path, reason: str, by: str, now: datetime, limits: Limits) -> Acceptance:
-    """Record that the published release may differ as it does, exactly this release in exactly these findings.
+    """Record that the published release may differ as it does: this release, in these findings, by so many at most.
 
     Raises:
         RecordRefused: there is nothing to accept, or the reason cannot stand.
@@ -135,7 +208,8 @@ def accept(folder: Path, reason: str, by: str, now: datetime, limits: Limits) ->
         by=one_line(by, "name"),
         release=str(release.get("name")),
         fingerprint=str(release.get("fingerprint")),
-        findings="; ".join(f.name for f in found.open),
+        against=sha256_of(folder / PREVIOUS_ROWS),
+        findings="; ".join(f"{f.name}: {f.count}" for f in found.open),
         reason=one_line(reason, "reason"),
     )
     append_row(folder / ACCEPTED, [f.name for f in fields(Acceptance)], asdict(row))

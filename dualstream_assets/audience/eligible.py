@@ -6,6 +6,7 @@ unused; the manifest says so, and the room's checks are not green.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -16,54 +17,20 @@ from dualstream_assets.registry.shelf import ListTables
 if TYPE_CHECKING:
     import polars as pl
 
-US_STATES = frozenset(
-    {
-        "AL",
-        "AK",
-        "AZ",
-        "AR",
-        "CA",
-        "CO",
-        "CT",
-        "DE",
-        "DC",
-        "FL",
-        "GA",
-        "HI",
-        "ID",
-        "IL",
-        "IN",
-        "IA",
-        "KS",
-        "KY",
-        "LA",
-    }
-    | {
-        "ME",
-        "MD",
-        "MA",
-        "MI",
-        "MN",
-        "MS",
-        "MO",
-        "MT",
-        "NE",
-        "NV",
-        "NH",
-        "NJ",
-        "NM",
-        "NY",
-        "NC",
-        "ND",
-        "OH",
-        "OK",
-        "OR",
-    }
-    | {"PA", "RI", "SC", "SD", "TN", "TX", "UT", "VT", "VA", "WA", "WV", "WI", "WY"}
-    | {"AS", "GU", "MP", "PR", "VI", "UM"}
-    | {"AA", "AE", "AP"}
+_STATES = (
+    "AL ALABAMA,AK ALASKA,AZ ARIZONA,AR ARKANSAS,CA CALIFORNIA,CO COLORADO,CT CONNECTICUT,DE DELAWARE,"
+    "DC DISTRICT OF COLUMBIA,FL FLORIDA,GA GEORGIA,HI HAWAII,ID IDAHO,IL ILLINOIS,IN INDIANA,IA IOWA,"
+    "KS KANSAS,KY KENTUCKY,LA LOUISIANA,ME MAINE,MD MARYLAND,MA MASSACHUSETTS,MI MICHIGAN,MN MINNESOTA,"
+    "MS MISSISSIPPI,MO MISSOURI,MT MONTANA,NE NEBRASKA,NV NEVADA,NH NEW HAMPSHIRE,NJ NEW JERSEY,"
+    "NM NEW MEXICO,NY NEW YORK,NC NORTH CAROLINA,ND NORTH DAKOTA,OH OHIO,OK OKLAHOMA,OR OREGON,"
+    "PA PENNSYLVANIA,RI RHODE ISLAND,SC SOUTH CAROLINA,SD SOUTH DAKOTA,TN TENNESSEE,TX TEXAS,UT UTAH,"
+    "VT VERMONT,VA VIRGINIA,WA WASHINGTON,WV WEST VIRGINIA,WI WISCONSIN,WY WYOMING,AS AMERICAN SAMOA,"
+    "GU GUAM,MP NORTHERN MARIANA ISLANDS,PR PUERTO RICO,VI VIRGIN ISLANDS,"
+    "UM UNITED STATES MINOR OUTLYING ISLANDS,AA ARMED FORCES AMERICAS,AE ARMED FORCES EUROPE,"
+    "AP ARMED FORCES PACIFIC"
 )
-"""States, territories and military post (USPS Publication 28)."""
+US_STATES: dict[str, str] = {entry[:2]: entry[3:] for entry in _STATES.split(",")}
+"""States, territories and military post (USPS Publication 28): code -> name; NPPES writes codes, people also names."""
 US_COUNTRIES = frozenset({"US", "AS", "GU", "MP", "PR", "VI", "UM"})
 
 BLOCKS: dict[str, str] = {
@@ -74,6 +41,7 @@ BLOCKS: dict[str, str] = {
     "excluded": "on OIG's exclusion list (LEIE) by NPI",
     "revoked": "Medicare billing revoked, the re-enrolment bar is open",
     "foreign-practice": "the practice address is outside the United States and its territories",
+    "practice-unknown": "no country and no state of the practice address, or the US with no state of theirs",
 }
 """Reasons that keep a provider out, in the order they are looked at."""
 _SHOWN = (
@@ -131,9 +99,11 @@ def _stopped(frame: pl.DataFrame) -> pl.DataFrame:
     reported = pl.col("deactivated_since")
     back = (pl.col("reactivated_on") >= reported).fill_null(value=False)
     country = pl.col("country")
-    foreign = country.is_in(_others(frame["country"], US_COUNTRIES)) | (
-        country.is_null() & pl.col("state").is_in(_others(frame["state"], US_STATES))
-    )
+    abroad = country.is_in(_others(frame["country"], US_COUNTRIES))
+    no_state = pl.col("state").is_in(_others(frame["state"], {*US_STATES, *US_STATES.values()}))
+    no_territory = country.is_in(_others(frame["country"], US_COUNTRIES - {"US"}))
+    nowhere = (country.is_null() & pl.col("state").is_null()) | (no_territory & no_state)
+    where = pl.format("country {}, state {}", _stated("country"), _stated("state"))
     reasons = [
         (~is_valid("npi"), "npi-check-digit", pl.lit("not an NPI")),
         (pl.col("deactivated").is_null(), "npi-unknown", pl.lit("no row in npidata")),
@@ -146,11 +116,8 @@ def _stopped(frame: pl.DataFrame) -> pl.DataFrame:
         (pl.col("entity_type").is_null(), "blanked", pl.lit("no entity type")),
         (pl.col("on_leie"), "excluded", pl.format("LEIE, since {}", _or_unknown("leie_since"))),
         (pl.col("on_revoked"), "revoked", pl.format("bar until {}", _or_unknown("revoked_until"))),
-        (
-            foreign,
-            "foreign-practice",
-            pl.format("country {}", country.cast(pl.String).fill_null("not stated")),
-        ),
+        (abroad | (country.is_null() & no_state), "foreign-practice", where),
+        (nowhere, "practice-unknown", where),
     ]
     holds = [(when.fill_null(value=False), name, said) for when, name, said in reasons]
     return frame.filter(pl.any_horizontal(when for when, _, _ in holds)).select(
@@ -160,11 +127,11 @@ def _stopped(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _others(stated: pl.Series, ours: frozenset[str]) -> pl.Series:
+def _others(stated: pl.Series, ours: Collection[str]) -> pl.Series:
     """The values of a column that are not ours, whatever their case, as one list to look in."""
     import polars as pl
 
-    values = [value for value in stated.unique().to_list() if value is not None and value.upper() not in ours]
+    values = [v for v in stated.unique().to_list() if v is not None and v.strip().upper() not in ours]
     return pl.Series(values, dtype=stated.dtype).implode()
 
 
@@ -209,6 +176,12 @@ def _named(exclusions: pl.LazyFrame) -> pl.DataFrame:
         .unique()
         .collect()
     )
+
+
+def _stated(column: str) -> pl.Expr:
+    import polars as pl
+
+    return pl.col(column).cast(pl.String).fill_null("not stated")
 
 
 def _or_unknown(column: str) -> pl.Expr:

@@ -2,7 +2,8 @@
 
 They are written and flushed beside their places first; only then, under a lock, the manifest is taken away, the files
 are renamed into place and the new manifest is put last. An error puts the old ones back; a folder whose manifest is
-missing or does not fit its files is not published (the room's check says so).
+missing or does not fit its files is not published (the room's check says so). The rows that drift is measured against
+come before the manifest goes: a build that is killed in between is not taken for a first one later.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,9 @@ FILES: Mapping[str, str] = {
 }
 """Segment (and rejects) -> file name."""
 _TALLIED = ("rule", "revalidation_status", "role_account")
+LEFT_BEHIND = (".new-*", ".previous-*", "..previous-*")
+"""What a build that was killed leaves; the next one after an hour removes it."""
+_AN_HOUR = 3600
 
 
 def publish(
@@ -60,8 +65,11 @@ def publish(
         DiskFull: no room; the old files are untouched.
     """
     out.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
+    beside: Path | None = None
     try:
+        with _alone(out):
+            _sweep(out)
+        beside = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
         facts: dict[str, FileFacts] = {}
         tallies: dict[str, dict[str, Counter[str]]] = {}
         for part, name in FILES.items():
@@ -88,18 +96,36 @@ def publish(
     except Exception as error:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
         if full or "No space left on device" in str(error):  # polars says it in words only
-            free = shutil.disk_usage(out).free
-            raise DiskFull(
-                errno.ENOSPC,
-                f"no room for the audience: {free / 1e6:.0f} MB free in {out}; the old files are untouched."
-                " Free some space and run again",
-            ) from error
+            raise no_room(out, _bytes_in(beside)) from error
         raise
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        if beside:
+            shutil.rmtree(beside, ignore_errors=True)
         if previous:
             previous.unlink(missing_ok=True)
     return manifest
+
+
+def no_room(out: Path, written: int) -> DiskFull:
+    """What to raise when the disk is full: how much is free and how much is missing, going by the old files.
+
+    Args:
+        written: bytes of this build, which go away again.
+    """
+    manifest, rows = read_manifest(out), out / PREVIOUS_ROWS
+    needed = sum(facts.bytes for facts in manifest.files.values()) if manifest else 0
+    needed += rows.stat().st_size if rows.exists() else 0
+    free = shutil.disk_usage(out).free + written
+    missing = (
+        f"{(needed - free) / 1e6:.1f} MB missing (going by the old files, {needed / 1e6:.1f} MB)"
+        if needed > free
+        else f"more is needed ({written / 1e6:.1f} MB were written when it was full)"
+    )
+    return DiskFull(
+        errno.ENOSPC,
+        f"no room for the audience: {free / 1e6:.1f} MB free in {out}, {missing}; the old files are untouched."
+        " Free some space and run again",
+    )
 
 
 def unfit(folder: Path) -> list[str]:
@@ -156,23 +182,33 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
+def _sweep(out: Path) -> None:
+    for path in (found for pattern in LEFT_BEHIND for found in out.glob(pattern)):
+        with suppress(FileNotFoundError):  # of a build that ends at this moment
+            if time.time() - path.stat().st_mtime > _AN_HOUR:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _bytes_in(folder: Path | None) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir()) if folder else 0
+
+
 def _swap(beside: Path, out: Path, names: Sequence[str]) -> None:
-    """Rename all into place, the manifest last; on an error the old ones come back."""
+    """Rename all into place, in this order, the manifest last; on an error the old ones come back."""
     old = beside / "old"
     old.mkdir()
     for name in reversed(names):
         if (out / name).exists():
             os.link(out / name, old / name)
-    placed: list[str] = []
     try:
-        (out / MANIFEST).unlink(missing_ok=True)
         for name in names:
+            if name != PREVIOUS_ROWS:
+                (out / MANIFEST).unlink(missing_ok=True)
             (beside / name).replace(out / name)
-            placed.append(name)
-    except OSError:
-        for name in placed:
-            (out / name).unlink(missing_ok=True)
+    except BaseException:
         for name in names:
             if (old / name).exists():
                 (old / name).replace(out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import re
 from collections.abc import Mapping, Sequence
@@ -24,14 +25,18 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """Every row, oldest first; none where there is no file.
 
     Raises:
-        RecordUnreadable: a column or a cell is missing, or the text is not UTF-8.
+        RecordUnreadable: the header, a column or a cell is missing, or the text is not UTF-8.
     """
     if not path.exists():
         return []
     try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header = next(csv.reader(file), [])
         rows = read_csv(path)
     except ValueError as error:
         raise RecordUnreadable(f"{path} is not UTF-8 text; {_CURE}") from error
+    if header != list(columns):
+        raise RecordUnreadable(f"{path} does not begin with the columns {', '.join(columns)}; {_CURE}")
     for number, row in enumerate(rows, start=1):
         if list(row) != list(columns) or None in row.values():
             raise RecordUnreadable(f"{path}: row {number} has not the columns {', '.join(columns)}; {_CURE}")

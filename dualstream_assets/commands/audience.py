@@ -6,7 +6,6 @@ Only a build into our own state folder needs the database: it tells the gate tha
 from __future__ import annotations
 
 import getpass
-import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,6 @@ OUT = click.option(
     help="Folder of the published audience. Default: the one in our state folder.",
 )
 BY = click.option("--by", default=getpass.getuser, help="Who decides. Default: the login name.")
-_SUBJECT = r"(?:[^@\s]+@)?[^@\s.]+(?:\.[^@\s.]+)+"
 
 
 @click.group()
@@ -45,7 +43,12 @@ def audience() -> None:
     default=None,
     help="Folder with CMS and OIG lists. Default: beside the ZIP.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the CSVs.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the CSVs.",
+)
 @click.option("--fresh", is_flag=True, help="Read the files again, whatever was kept of an earlier run.")
 def audience_build(zip_path: Path, lists: Path | None, out: Path, fresh: bool) -> None:
     """Split a release into the files of the plan, with a manifest; all of them or none.
@@ -81,21 +84,29 @@ def audience_rule(address_or_domain: str, out: Path | None) -> None:
     """Say which segment an ADDRESS or DOMAIN falls into, by which rule, on what evidence; and what was decided."""
     from dualstream_assets.audience import decisions
     from dualstream_assets.audience.classify import Classifier
+    from dualstream_assets.registry.addresses import Refused, extract
 
-    if not re.fullmatch(_SUBJECT, address_or_domain.strip()):
+    is_address = "@" in address_or_domain
+    texts = extract(address_or_domain if is_address else f"a@{address_or_domain.strip()}")
+    if not is_address and any(isinstance(one, Refused) for one in texts):
         raise click.UsageError(
             f"{address_or_domain!r} is neither an address nor a domain such as clinic.example"
         )
-    classifier = Classifier.of(declared_estate())
-    classify = classifier.classify_address if "@" in address_or_domain else classifier.classify_domain
-    ruling = classify(address_or_domain)
-    click.echo(f"{ruling.segment}  rule {ruling.rule}  {ruling.evidence}")
-    found = decisions.read(_folder(out)).about(address_or_domain)
-    if found:
-        holds = decisions.may(ruling.segment, found.segment)
-        click.echo(
-            _decided(found) + ("" if holds else f"  (not applied to what the tables rule {ruling.segment})")
-        )
+    classifier, decided = Classifier.of(declared_estate()), decisions.read(_folder(out))
+    for one in texts:
+        if isinstance(one, Refused):
+            meant = f" (meant {one.suggestion}?)" if one.suggestion else ""
+            click.echo(f"dropped  rule refused-{one.reason.replace('_', '-')}  {one.text}{meant}")
+            continue
+        if is_address and one.address != address_or_domain:
+            click.echo(f"{one.address} ({', '.join(one.repairs) or 'found in the text'})")
+        subject = one.address if is_address else one.address.rpartition("@")[2]
+        ruling = (classifier.classify_address if is_address else classifier.classify_domain)(subject)
+        click.echo(f"{ruling.segment}  rule {ruling.rule}  {ruling.evidence}")
+        if found := decided.about(subject):
+            holds = decisions.may(ruling.segment, found.segment)
+            not_so = "" if holds else f"  (not applied to what the tables rule {ruling.segment})"
+            click.echo(_decided(found) + not_so)
 
 
 @audience.command("decide")

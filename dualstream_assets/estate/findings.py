@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from dualstream_assets.estate.model import Estate
 
-_DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+_DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
+"""With a dot: `com` would stand for every name below it."""
 _ADDED_AND_REMOVED = {
     "consumer_domains": "not_consumer_domains",
     "dropped_domains": "not_dropped_domains",

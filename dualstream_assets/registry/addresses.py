@@ -190,6 +190,9 @@ def _checked(token: str, local: str, domain: str, made: list[str]) -> Found | Re
         return Refused(token, "dot_at_edge", f"{local.strip('.')}@{domain}")
     if not _LOCAL.fullmatch(local):
         return Refused(token, "bad_local_part")
+    # `"x"@`, of which a mended line makes `'x'@`: what is inside is not guessed.
+    if local[0] in _EDGE or local[-1] in _EDGE:
+        return Refused(token, "quoted_local_part", f"{local.strip(_EDGE)}@{domain}")
     if local[0] in _FORMULA:
         return Refused(token, "symbol_at_start", f"{local.lstrip(_FORMULA)}@{domain}")
     address = f"{local}@{domain}"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 NO_NPI = "0000000000"
 NO_DAY = ("", "0", "00000000", "TBD")
+YEARS = (1950, 2200)
+"""A date outside is a typing error or a shifted column: not understood."""
+_DAY = r"^\s*(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/\d{4})(?:[T\s].*)?$"
 BLOCK_BYTES = 8 << 20
 RECORD_BYTES = 16 << 20
 _EDGE_BYTES = 1 << 16
@@ -118,11 +121,16 @@ def npi(column: str) -> pl.Expr:
 
 
 def day(column: str) -> pl.Expr:
-    """ISO, MM/DD/YYYY or M/D/YYYY, with or without a time of day; everything else (TBD, empty) is null."""
+    """ISO, MM/DD/YYYY or M/D/YYYY, with or without a time of day; everything else (TBD, empty) is null.
+
+    So is a year of two digits, which would be read as the year 26, and one outside `YEARS`.
+    """
     import polars as pl
 
-    text = pl.col(column).str.extract(r"^\s*(\d+[-/]\d+[-/]\d+)(?:[T\s].*)?$")
-    return pl.coalesce(text.str.to_date("%Y-%m-%d", strict=False), text.str.to_date("%m/%d/%Y", strict=False))
+    text = pl.col(column).str.extract(_DAY)
+    return _in_our_time(
+        pl.coalesce(text.str.to_date("%Y-%m-%d", strict=False), text.str.to_date("%m/%d/%Y", strict=False))
+    )
 
 
 def days_of(rows: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
@@ -137,10 +145,17 @@ def days_of(rows: pl.DataFrame, column: str, name: str) -> pl.DataFrame:
 
 
 def compact_day(column: str) -> pl.Expr:
-    """YYYYMMDD; 00000000 is null."""
+    """YYYYMMDD; 00000000 is null, and so is a year outside `YEARS`."""
     import polars as pl
 
-    return pl.col(column).str.strip_chars().str.to_date("%Y%m%d", strict=False)
+    text = pl.col(column).str.extract(r"^\s*(\d{8})\s*$")
+    return _in_our_time(text.str.to_date("%Y%m%d", strict=False))
+
+
+def _in_our_time(parsed: pl.Expr) -> pl.Expr:
+    import polars as pl
+
+    return pl.when(parsed.dt.year().is_between(*YEARS)).then(parsed)
 
 
 def upper(column: str) -> pl.Expr:

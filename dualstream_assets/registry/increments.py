@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from dualstream_assets.registry.archive import Archive
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, NPIDATA_LAYOUT, Layout
 from dualstream_assets.registry.endpoints import EndpointCounts, read_endpoints, row_blocks
-from dualstream_assets.registry.lines import LineCounts
+from dualstream_assets.registry.mending import LineCounts
 from dualstream_assets.registry.providers import ProviderCounts, read_providers
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from dualstream_assets.estate.model import Limits
 from dualstream_assets.registry.errors import ListUnreadable
 from dualstream_assets.registry.medicare import EXCLUSIONS, OPTIONAL, ListKind, read_list
 from dualstream_assets.registry.release import ADD, PUBLISHED_NAMES, find_lists, list_source
+from dualstream_assets.registry.sizes import FLOORS, floors_of, shrunk, too_few
 from dualstream_assets.store.evidence import Probe, Subject, Verdict, probing
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ KINDS: Mapping[str, tuple[ListKind, ...]] = {
 }
 """Table on the shelf -> the lists that make it."""
 
-SHRINK = 0.10
-"""A list that lost more than this share of its rows is a part of one, or cut off."""
 STRANGE_SHARE = 0.01
-"""Of rows whose NPI or date was not understood."""
+"""Of the NPIs or dates that a list states, those not understood."""
 FULL_REPORT_DAYS = 365
 """The deactivation report goes back to 2005; one that begins less than this before its day is only the changes."""
 QUARTERLY_DAYS = 61
@@ -63,13 +62,15 @@ def list_finding(
     today: date,
     limits: Limits,
     *,
+    floors: Mapping[ListKind, int] = FLOORS,
     rows_before: int | None = None,
     oldest: date | None = None,
 ) -> Finding:
     """How a list stands.
 
     Args:
-        source: what was read (`file`, `day` ISO, `day_from`, `rows`, `unparsed_dates`, `bad_npis`); None: no file.
+        source: what was read (`release.list_source`); None: no file.
+        floors: how many rows a whole list has at least (`sizes.floors_of`).
         rows_before: rows of the last such list that was good.
         oldest: the oldest first day on the list, where it was looked at.
     """
@@ -80,7 +81,7 @@ def list_finding(
         return Finding(kind, Verdict.UNKNOWN, f"{kind} is missing: unknown ({cure})")
     day, oldest_allowed = date.fromisoformat(source["day"]), _age_limit(kind, source, limits)
     dated = _dated(day, source["day_from"], today, oldest_allowed, "limits.list_age_days")
-    wrong = dated or _incomplete(kind, source, rows_before, oldest) or _strange(source)
+    wrong = dated or _incomplete(kind, source, floors, rows_before, oldest) or _strange(source)
     if wrong:
         verdict = Verdict.PASS if kind in OPTIONAL else Verdict.UNKNOWN if dated else Verdict.FAIL
         return Finding(kind, verdict, f"{kind} ({source['file']}) {wrong} ({cure})")
@@ -127,7 +128,9 @@ def said_of(findings: Iterable[Finding]) -> str:
     return "; ".join(wrong or [*(f.said for f in found), *([f"good until {min(days)}"] if days else [])])
 
 
-def list_lines(folder: Path, today: date, limits: Limits) -> list[str]:
+def list_lines(
+    folder: Path, today: date, limits: Limits, floors: Mapping[ListKind, int] = FLOORS
+) -> list[str]:
     """How every list stands of which a folder has (or lacks) a file; each is read for it.
 
     A list that is there and is in no form we know is said, not raised.
@@ -139,9 +142,12 @@ def list_lines(folder: Path, today: date, limits: Limits) -> list[str]:
             file = found.get(kind)
             table = read_list(kind, file.path, limits) if file else None
             source = list_source(file, table) if file and table else None
-            finding = list_finding(kind, source, today, limits, oldest=table.oldest if table else None)
+            oldest = table.oldest if table else None
+            finding = list_finding(kind, source, today, limits, floors=floors, oldest=oldest)
         except ListUnreadable as error:
-            finding = Finding(kind, Verdict.FAIL, f"{kind}: {error}")
+            finding = Finding(
+                kind, Verdict.FAIL, f"{kind}: {error} (dualstream release add {PUBLISHED_NAMES[kind]})"
+            )
         lines.append(f"{finding.verdict}: {finding.said}")
     return lines
 
@@ -163,6 +169,7 @@ def look_at_lists(workplace: Workplace, table: str, asset: str) -> list[Finding]
                 sources.get(kind),
                 today,
                 workplace.estate.limits,
+                floors=floors_of(workplace.environment),
                 rows_before=known.get(kind),
                 oldest=_oldest_deactivation(workplace) if kind is ListKind.DEACTIVATED else None,
             )
@@ -221,12 +228,18 @@ def _dated(day: date, day_from: str, today: date, oldest: int, limit: str) -> st
 
 
 def _incomplete(
-    kind: ListKind, source: Mapping[str, Any], rows_before: int | None, oldest: date | None
+    kind: ListKind,
+    source: Mapping[str, Any],
+    floors: Mapping[ListKind, int],
+    rows_before: int | None,
+    oldest: date | None,
 ) -> str | None:
     day, rows = date.fromisoformat(source["day"]), source["rows"]
+    if few := too_few(kind, rows, floors):
+        return few
     if kind is ListKind.DEACTIVATED and oldest and (day - oldest).days < FULL_REPORT_DAYS:
         return f"begins on {oldest}: only the changes, not the full report"
-    if rows_before is not None and rows < (1 - SHRINK) * rows_before:
+    if rows_before is not None and shrunk(rows, rows_before):
         memory = next(f"{table}.known.json" for table, kinds in KINDS.items() if kind in kinds)
         return (
             f"has {rows:,} rows, the last good one had {rows_before:,}: a part of the list, or cut off; if it is whole,"
@@ -236,9 +249,11 @@ def _incomplete(
 
 
 def _strange(source: Mapping[str, Any]) -> str | None:
-    for count, what in ((source["unparsed_dates"], "dates"), (source["bad_npis"], "NPIs")):
-        if count > STRANGE_SHARE * max(1, source["rows"]):
-            return f"has {count:,} {what} that were not understood"
+    if not source["npis"]:
+        return "has rows, but no row states an NPI"
+    for what, bad in (("dates", "unparsed_dates"), ("npis", "bad_npis")):
+        if source[bad] > STRANGE_SHARE * source[what]:
+            return f"has {source[bad]:,} of {source[what]:,} {what} that were not understood"
     return None
 
 

@@ -71,14 +71,20 @@ class ListTable:
     """One list as read: `frame`, rows in the file, and values that were not understood.
 
     Attributes:
+        npis: rows that state an NPI, or ought to: only LEIE has rows that need none (most of them).
+        bad_npis: of these, without an NPI of ten digits.
+        dates: dates that are stated.
+        unparsed_dates: of these, not understood.
         newest: the newest day that the list itself states, None where it states none that tells its age.
         oldest: its oldest first day.
     """
 
     frame: pl.DataFrame
     rows: int
-    unparsed_dates: int
+    npis: int
     bad_npis: int
+    dates: int = 0
+    unparsed_dates: int = 0
     newest: date | None = None
     oldest: date | None = None
 
@@ -117,6 +123,7 @@ def read_revalidation(path: Path) -> ListTable:
 
     rows = csvlist.read(path, ("National Provider Identifier", *columns.values()), shape=shape)
     strange = sum(int(rows[f"strange_{name}"].sum()) for name in columns)
+    dates = strange + sum(rows[name].count() for name in columns)
     total, bad = rows.height, rows["npi"].null_count()
     rows = rows.select("npi", *columns).drop_nulls("npi")
     effective = pl.coalesce("adjusted_date", "due_date").alias("effective_date")
@@ -148,7 +155,7 @@ def read_revalidation(path: Path) -> ListTable:
             pl.lit(None, pl.Boolean).alias("enrolled"),
         )
     )
-    return ListTable(frame, total, strange, bad)
+    return ListTable(frame, total, total, bad, dates, strange)
 
 
 def read_ppef(path: Path) -> ListTable:
@@ -165,7 +172,7 @@ def read_ppef(path: Path) -> ListTable:
         raise ListUnreadable(
             f"{path.name}: no row has an NPI; give PPEF_Enrollment_Extract_….csv as published"
         )
-    return ListTable(frame, rows.height, 0, rows["npi"].null_count())
+    return ListTable(frame, rows.height, rows.height, rows["npi"].null_count())
 
 
 def mark_enrolled(revalidation: pl.DataFrame, ppef: pl.DataFrame) -> pl.DataFrame:
@@ -201,9 +208,8 @@ def read_leie(path: Path) -> ListTable:
         for name in ("last_name", "first_name", "state")
     )
     none = text["NPI"].fill_null("").str.strip_chars().is_in(["", csvlist.NO_NPI])
-    bad = int((rows["npi"].is_null() & ~none).sum())
     strange = sum(unparsed(text, column, compact_day(column)) for column in ("EXCLDATE", "REINDATE"))
-    return _with_ages(frame, text.height, strange, bad)
+    return _table(rows, frame, int((~none).sum()), strange)
 
 
 def read_revoked(path: Path) -> ListTable:
@@ -246,7 +252,7 @@ def read_deactivated(path: Path, limits: Limits | None = None) -> ListTable:
         pl.lit(None, pl.Date).alias("until"),
         *_no_name(),
     )
-    return _with_ages(frame, text.height, unparsed(text, "day", day("day")), 0)
+    return _table(frame, frame, frame.height, unparsed(text, "day", day("day")))
 
 
 def newest_day(table: ListTable) -> date | None:
@@ -266,20 +272,23 @@ def _dated_list(path: Path, kind: ListKind, since: str, until: str, updated: str
         *_no_name(),
     )
     strange = unparsed(text, since, day(since)) + unparsed(text, until, day(until))
-    table = _with_ages(rows.drop_nulls("npi"), text.height, strange, rows["npi"].null_count())
+    table = _table(rows, rows.drop_nulls("npi"), rows.height, strange)
     if updated is None:
         return table
     stated = text.select(day(updated).max()).item() if updated in text.columns else None
     return replace(table, newest=stated)
 
 
-def _with_ages(frame: pl.DataFrame, rows: int, strange: int, bad: int) -> ListTable:
-    oldest, newest = frame["since"].min(), frame["since"].max()
+def _table(rows: pl.DataFrame, kept: pl.DataFrame, npis: int, strange: int) -> ListTable:
+    """An exclusion list: all its rows and those of use, how many rows state an NPI, dates not understood."""
+    oldest, newest = kept["since"].min(), kept["since"].max()
     return ListTable(
-        frame,
-        rows,
+        kept,
+        rows.height,
+        npis,
+        npis - rows["npi"].count(),
+        strange + rows["since"].count() + rows["until"].count(),
         strange,
-        bad,
         newest if isinstance(newest, date) else None,
         oldest if isinstance(oldest, date) else None,
     )

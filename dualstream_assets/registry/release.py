@@ -17,11 +17,18 @@ from typing import Any
 from dualstream_assets.estate.model import Limits
 from dualstream_assets.registry.archive import Archive, open_archive, refuse_version_one
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, NPIDATA_LAYOUT, check_header
-from dualstream_assets.registry.errors import PAGE, RegistryError, ReleaseMissing, VersionOneRelease
+from dualstream_assets.registry.errors import (
+    PAGE,
+    ListUnreadable,
+    RegistryError,
+    ReleaseMissing,
+    VersionOneRelease,
+)
 from dualstream_assets.registry.inflate import read_blocks
 from dualstream_assets.registry.lines import without_bom
 from dualstream_assets.registry.medicare import ListKind, ListTable, read_list
-from dualstream_assets.store.files import atomic
+from dualstream_assets.registry.sizes import shrunk, too_few
+from dualstream_assets.store.files import atomic, sha256_of
 
 LAYOUTS = (ENDPOINT_LAYOUT, NPIDATA_LAYOUT)
 HEADER_BYTES = 1 << 16
@@ -160,16 +167,17 @@ def check_file(path: Path, limits: Limits) -> Added:
     """Whether a file is what its name says; puts nothing anywhere.
 
     Raises:
-        RegistryError: missing, unknown by its name, V1, an error page, cut off, or not in the form we know.
+        RegistryError: missing, unknown by its name, V1, an error page, cut off, empty, or not in the form we know.
     """
     if not path.is_file():
         raise ReleaseMissing(f"{path}: no such file")
     _refuse_version_one(path)
     kind = list_kind(path.name)
     if kind is not None:
-        return Added(
-            path, "checked", kind, list_source(_list_file(kind, path), read_list(kind, path, limits))
-        )
+        table = read_list(kind, path, limits)
+        if empty := too_few(kind, table.rows, {}):
+            raise ListUnreadable(f"{path.name}: {empty}; download it again")
+        return Added(path, "checked", kind, list_source(_list_file(kind, path), table))
     if not month_of(path.name) and not weekly_days(path.name):
         known = ", ".join(("NPPES_Data_Dissemination_…_V2.zip", *PUBLISHED_NAMES.values()))
         raise ReleaseMissing(f"{path.name}: not a name that CMS or OIG uses; keep the published one: {known}")
@@ -183,7 +191,8 @@ def add(files: Sequence[Path], inbox: Path, limits: Limits) -> list[Added]:
     A file of the same name with other content is replaced, unless the one in the inbox is newer.
 
     Raises:
-        RegistryError: a file is not what its name says, given twice, or older than the one of its name in the inbox.
+        RegistryError: a file is not what its name says, given twice, older than the one of its name in the inbox, or a
+            list far shorter than the one of its kind there.
     """
     twice = [name for name, count in Counter(path.name for path in files).items() if count > 1]
     if twice:
@@ -197,6 +206,8 @@ def add(files: Sequence[Path], inbox: Path, limits: Limits) -> list[Added]:
                 said = "already there" if filecmp.cmp(path, target, shallow=False) else "replaced"
             if said == "replaced":
                 _refuse_older(path, target, found, limits)
+            if said != "already there":
+                _refuse_shorter(path, found, inbox, limits)
             if said != "already there":
                 part = parts.enter_context(atomic(target))
                 shutil.copyfile(path, part)
@@ -215,7 +226,10 @@ def _refuse_version_one(path: Path) -> None:
 
 
 def list_source(file: ListFile, table: ListTable) -> dict[str, Any]:
-    """What was read of a list, as plain data: `file`, `day` (ISO), `day_from` (name, newest entry or file), counts."""
+    """What was read of a list, as plain data: `file` and its `sha256`, `day` (ISO), `day_from`, counts of `ListTable`.
+
+    `day_from` says what tells the day: `name`, `newest entry` or `file`.
+    """
     day, day_from = file.day, file.day_from
     if day_from == "file" and table.newest:
         day, day_from = table.newest, "newest entry"
@@ -223,9 +237,12 @@ def list_source(file: ListFile, table: ListTable) -> dict[str, Any]:
         "file": file.path.name,
         "day": day.isoformat(),
         "day_from": day_from,
+        "sha256": sha256_of(file.path),
         "rows": table.rows,
-        "unparsed_dates": table.unparsed_dates,
+        "npis": table.npis,
         "bad_npis": table.bad_npis,
+        "dates": table.dates,
+        "unparsed_dates": table.unparsed_dates,
     }
 
 
@@ -244,6 +261,23 @@ def _refuse_older(path: Path, target: Path, found: Added, limits: Limits) -> Non
     if new and old and new < old:
         raise RegistryError(
             f"{path.name}: of {new}, older than the one in the inbox ({old}); remove {target} first if you mean it"
+        )
+
+
+def _refuse_shorter(path: Path, found: Added, inbox: Path, limits: Limits) -> None:
+    """The list of this kind that the inbox uses now must not be far longer."""
+    there = find_lists(inbox).get(found.kind) if found.kind else None
+    if there is None or found.kind is None or found.source is None:
+        return
+    try:
+        before = read_list(found.kind, there.path, limits).rows
+    except RegistryError:
+        return  # what is there is of no use
+    rows = found.source["rows"]
+    if shrunk(rows, before):
+        raise RegistryError(
+            f"{path.name}: has {rows:,} rows, {there.path.name} in the inbox has {before:,}: a part of the list, or cut"
+            f" off; download it again, or remove {there.path} first if it is whole"
         )
 
 

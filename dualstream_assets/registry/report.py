@@ -12,7 +12,7 @@ from dualstream_assets.estate.model import Limits
 from dualstream_assets.registry.archive import open_archive
 from dualstream_assets.registry.columns import ENDPOINT_LAYOUT, NPIDATA_LAYOUT
 from dualstream_assets.registry.endpoints import EndpointCounts, read_endpoints
-from dualstream_assets.registry.lines import LineCounts
+from dualstream_assets.registry.mending import LineCounts
 from dualstream_assets.registry.providers import ProviderCounts, read_providers
 
 if TYPE_CHECKING:

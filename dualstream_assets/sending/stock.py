@@ -21,6 +21,7 @@ from dualstream_assets import keys
 from dualstream_assets.estate import Segment
 from dualstream_assets.sending.plan import DomainLimits, Person
 from dualstream_assets.sending.window import midnight
+from dualstream_assets.verification.verdicts import of_another_audience
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -38,6 +39,10 @@ MxOperators = Callable[[tuple[str, ...]], Mapping[str, str | None]]
 
 class StockMissing(FileNotFoundError):
     """The file of the stream's people is not there or has not its columns; the message names the next command."""
+
+
+class StockUnsafe(StockMissing):
+    """The file holds people who may not be mailed, or may not any more: nobody of it is."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ def read_stock(audience: Path, segment: Segment) -> Stock:
 
     Raises:
         StockMissing: the file was not built yet, or lacks a column.
+        StockUnsafe: a row of it is of another segment (Direct, review, dropped, …), or it is a copy of an audience that
+            was built again since.
     """
     path = stock_path(audience, segment)
     try:
@@ -73,29 +80,35 @@ def read_stock(audience: Path, segment: Segment) -> Stock:
             f"{path.name} is not built yet. Next: dagster asset materialize --select '+{asset}'"
             " -m dualstream_assets.definitions"
         ) from error
-    return _read(path, status.st_mtime_ns, status.st_size)
+    if segment == "institutional" and of_another_audience(audience):
+        raise StockUnsafe(
+            f"{path.name} is a copy of an audience that was built again since. Next: dagster asset materialize --select"
+            f" '{keys.text(keys.VERIFIED_INSTITUTIONAL)}' -m dualstream_assets.definitions"
+        )
+    return _read(path, segment, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, _mtime_ns: int, _size: int) -> Stock:
+def _read(path: Path, segment: Segment, _mtime_ns: int, _size: int) -> Stock:
     """Remembered by path, time and size: a tick a minute must not parse 90,000 rows each time."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows, [])
         try:
-            email, domain, rank = (header.index(name) for name in ("email", "domain", "rank"))
+            names = ("email", "domain", "rank", "segment")
+            email, domain, rank, of = (header.index(name) for name in names)
         except ValueError as error:
             raise StockMissing(f"{path.name} lacks a column: {error}") from error
         operator = header.index("operator") if "operator" in header else None
-        people = [
-            Person(
-                row[email],
-                row[domain],
-                (row[operator] if operator is not None else "") or row[domain],
-                int(row[rank] or 0),
-            )
-            for row in rows
-        ]
+        people = []
+        for row in rows:
+            if row[of] != segment:
+                raise StockUnsafe(
+                    f"{path.name} holds a row of segment {row[of] or 'missing'!r}, not {segment}: it is not the file"
+                    " that was built, and nobody of it is mailed. Build the audience and its copy again"
+                )
+            run_by = (row[operator] if operator is not None else "") or row[domain]
+            people.append(Person(row[email], row[domain], run_by, int(row[rank] or 0)))
     people.sort(key=lambda person: (person.rank, person.address))
     return Stock(tuple(people), Counter(person.domain for person in people))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +12,12 @@ from dualstream_assets.receivers.operators import named_operators
 from dualstream_assets.store.files import sha256_of
 from dualstream_assets.verification.journal import lane_stops
 from dualstream_assets.verification.targets import probe_ip_fault
-from dualstream_assets.verification.verdicts import load_mailboxes, manifest_path, sendable
+from dualstream_assets.verification.verdicts import (
+    copy_manifest,
+    load_mailboxes,
+    published_sha256,
+    sendable,
+)
 from dualstream_assets.workplace import Workplace
 
 ALARM_LOOKS_BACK = timedelta(hours=24)
@@ -70,16 +74,22 @@ def block_alarm(workplace: Workplace) -> Finding:
 
 
 def verified_fresh(workplace: Workplace) -> Finding:
-    """The verified file is whole, has people in it, and each of them still has a young, sendable verdict."""
+    """The verified file is whole and of the audience of now, has people, each with a young, sendable verdict."""
     path = workplace.paths.audience / keys.VERIFIED_CSV
-    manifest = manifest_path(workplace.paths.audience)
-    if not path.exists() or not manifest.exists():
+    manifest = copy_manifest(workplace.paths.audience)
+    if not path.exists() or manifest is None:
         return Finding(False, f"{path.name} or its manifest is missing. {VERIFY}")
-    if json.loads(manifest.read_text(encoding="utf-8"))["sha256"] != sha256_of(path):
+    asset = keys.text(keys.VERIFIED_INSTITUTIONAL)
+    again = f"dagster asset materialize --select '{asset}' -m dualstream_assets.definitions"
+    if manifest.get("sha256") != sha256_of(path):
+        return Finding(
+            False, f"{path.name} is not what its manifest says: somebody changed it. Next: {again}"
+        )
+    if manifest.get("source_sha256") != published_sha256(workplace.paths.audience):
         return Finding(
             False,
-            f"{path.name} is not what its manifest says: somebody changed it. Next: dagster asset materialize"
-            f" --select '{keys.text(keys.VERIFIED_INSTITUTIONAL)}' -m dualstream_assets.definitions",
+            f"{path.name} is a copy of another {keys.INSTITUTIONAL_CSV} than the published one: the audience was built"
+            f" again since. Next: {again}",
         )
     estate = workplace.estate
     oldest = workplace.clock.now() - timedelta(days=estate.verification.valid_days)

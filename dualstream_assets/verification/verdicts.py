@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualstream_assets import keys
+from dualstream_assets.audience.manifest import read_manifest
 from dualstream_assets.estate import Estate
 from dualstream_assets.receivers.operators import CONSUMER_OPERATORS
 from dualstream_assets.store.files import sha256_of, write_csv_atomic, write_text_atomic
@@ -160,7 +161,7 @@ def write_verified(database: Database, clock: Clock, estate: Estate, audience: P
     A verdict older than `verification.valid_days` counts as not asked.
 
     Raises:
-        CandidatesMissing: the institutional file was not built yet.
+        CandidatesMissing: the institutional file was not built yet, or holds rows of another segment.
     """
     import csv
 
@@ -177,6 +178,12 @@ def write_verified(database: Database, clock: Clock, estate: Estate, audience: P
 
     def kept(rows: Iterable[Mapping[str, str]]) -> Iterator[dict[str, str]]:
         for row in rows:
+            if row.get("segment") != "institutional":
+                raise CandidatesMissing(
+                    f"{source.name} holds a row of segment {row.get('segment') or 'missing'}: it is not the file that"
+                    " was built. Next: dagster asset materialize --select 'audience/institutional'"
+                    " -m dualstream_assets.definitions"
+                )
             box = mailboxes.get(row["email"])
             if box is None or box.observed_at < oldest:
                 left_out["not asked yet" if box is None else "too old"] += 1
@@ -191,6 +198,7 @@ def write_verified(database: Database, clock: Clock, estate: Estate, audience: P
                     "mx_host": box.mx_host or "",
                 }
 
+    source_sha256 = sha256_of(source)  # before it is read: where it changes meanwhile, the copy is of neither
     with source.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         columns = [c for c in reader.fieldnames or () if c not in VERIFIED_COLUMNS]
@@ -201,12 +209,42 @@ def write_verified(database: Database, clock: Clock, estate: Estate, audience: P
         "rows": rows,
         "left_out": dict(sorted(left_out.items())),
         "sha256": done.sha256,
-        "source_sha256": sha256_of(source),
+        "source_sha256": source_sha256,
         "catch_all_policy": estate.verification.catch_all_policy,
         "written_at": clock.now().isoformat(),
     }
     write_text_atomic(manifest_path(audience), json.dumps(manifest, indent=2) + "\n")
     return done
+
+
+def published_sha256(audience: Path) -> str | None:
+    """The hash of the institutional file that is published now, by its manifest and by its bytes; else None."""
+    manifest, path = read_manifest(audience), audience / keys.INSTITUTIONAL_CSV
+    stated = manifest.files.get(path.name) if manifest else None
+    if stated is None or not path.exists():
+        return None
+    return stated.sha256 if sha256_of(path) == stated.sha256 else None
+
+
+def of_another_audience(audience: Path) -> bool:
+    """Whether the two manifests say that the verified file is a copy of other bytes than the published ones.
+
+    Reads no file of people: a wave asks this each time. `findings.verified_fresh` looks at the bytes.
+    """
+    published, copy = read_manifest(audience), copy_manifest(audience)
+    stated = published.files.get(keys.INSTITUTIONAL_CSV) if published else None
+    return bool(stated and copy and copy.get("source_sha256") != stated.sha256)
+
+
+def copy_manifest(audience: Path) -> dict[str, Any] | None:
+    """The manifest of the verified file; None where there is none, empty where it cannot be read."""
+    try:
+        found = json.loads(manifest_path(audience).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def manifest_path(audience: Path) -> Path:

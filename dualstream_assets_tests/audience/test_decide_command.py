@@ -77,3 +77,61 @@ def test_a_refused_decision_says_what_would_be_needed(
     )
     assert code == 1
     assert "change [audience] in the estate" in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("kmorgan@gmail.com", ["consumer  rule consumer-domain"]),
+        ("gmail.com", ["consumer  rule consumer-domain"]),
+        ("gmail.com.", ["consumer  rule consumer-domain"]),
+        (" GMAIL.com ", ["consumer  rule consumer-domain"]),
+        ("kmorgan@gmail.com.", ["consumer  rule consumer-domain"]),
+        ("mailto:kmorgan@gmail.com", ["consumer  rule consumer-domain", "kmorgan@gmail.com (mailto)"]),
+        ("kmorgan@\uff47mail.com", ["consumer  rule consumer-domain", "kmorgan@gmail.com (idn)"]),
+        ("\uff4b@gmail.com", ["dropped  rule refused-non-ascii-local-part"]),
+        ("=x@gmail.com", ["dropped  rule refused-symbol-at-start  =x@gmail.com (meant x@gmail.com?)"]),
+        ("'kmorgan'@gmail.com", ["dropped  rule refused-quoted-local-part"]),
+        ("@gmail.com", ["dropped  rule refused-no-local-part"]),
+        ("a@gmail.com; b@clinic.example", ["a@gmail.com", "consumer", "b@clinic.example", "institutional"]),
+        ("kmorgan@clinic.local", ["dropped  rule reserved-tld"]),
+    ],
+)
+def test_a_ruling_is_told_as_a_build_would_make_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, said: list[str]
+) -> None:
+    monkeypatch.setenv("DUALSTREAM_STATE", str(tmp_path / "state"))
+    code, shown = call("rule", typed, "--out", str(tmp_path))
+    assert code == 0
+    assert [text for text in said if text not in shown] == [], shown
+
+
+@pytest.mark.parametrize(
+    "typed", ["gmail", "", ".", "two words.example", "http://clinic.example", "-x.example"]
+)
+def test_what_is_neither_an_address_nor_a_domain_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    monkeypatch.setenv("DUALSTREAM_STATE", str(tmp_path / "state"))
+    code, shown = call("rule", "--out", str(tmp_path), "--", typed)
+    assert (code, "neither an address nor a domain" in shown) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("build", "--release", "R.zip"),
+        ("rule", "clinic.example"),
+        ("decide",),
+        ("accept", "--reason", "x"),
+    ],
+)
+def test_a_file_where_a_folder_is_meant_is_a_usage_error_of_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("DUALSTREAM_STATE", str(tmp_path / "state"))
+    (tmp_path / "file").write_text("")
+    code, shown = call(*words, "--out", str(tmp_path / "file"))
+    assert code == 2
+    assert "is a file" in shown
+    assert (tmp_path / "file").read_text() == ""

@@ -83,7 +83,9 @@ def test_a_decision_is_a_row_with_who_when_what_and_why(tmp_path: Path, classifi
 @pytest.mark.parametrize("segment", ["institutional", "consumer", "direct", "dropped"])
 def test_what_waits_can_be_sent_anywhere(tmp_path: Path, classifier: Classifier, segment: str) -> None:
     say(tmp_path, classifier, VENDOR, segment)
-    found = apply(ruled(f"office@{VENDOR}", classifier=classifier), read(tmp_path)).row(1, named=True)
+    found = apply(ruled(f"office@{VENDOR}", classifier=classifier), read(tmp_path), classifier).row(
+        1, named=True
+    )
     assert (found["segment"], found["rule"]) == (segment, "decided")
     assert found["evidence"] == "asked them (pat, 2026-11-30)"
 
@@ -112,7 +114,7 @@ def test_what_the_tables_rule_cannot_be_decided_otherwise(
 def test_anything_can_be_dropped(tmp_path: Path, classifier: Classifier, subject: str) -> None:
     say(tmp_path, classifier, subject, "dropped")
     box = subject if "@" in subject else f"someone@{subject}"
-    found = apply(ruled(box, "other@clinic.example", classifier=classifier), read(tmp_path))
+    found = apply(ruled(box, "other@clinic.example", classifier=classifier), read(tmp_path), classifier)
     assert found["segment"].to_list() == [None, "dropped", "institutional"]
 
 
@@ -121,13 +123,37 @@ def test_a_practice_that_does_not_wait_can_only_be_dropped(tmp_path: Path, class
         say(tmp_path, classifier, "clinic.example", "consumer")
 
 
-def test_an_address_that_waits_for_its_left_side_can_be_decided_by_its_domain(
+def test_an_address_that_waits_for_its_left_side_is_decided_on_its_own(
     tmp_path: Path, estate: Estate, classifier: Classifier
 ) -> None:
     out = build(tmp_path, estate, "direct@clinic.example", "office@clinic.example")
-    say(out, classifier, "clinic.example", "institutional")
+    with pytest.raises(DecisionRefused, match="only single addresses of it wait"):
+        say(out, classifier, "clinic.example", "institutional")
+    say(out, classifier, "direct@clinic.example", "institutional")
     boxes = ruled("direct@clinic.example", "office@clinic.example", classifier=classifier)
-    assert apply(boxes, read(out))["rule"].to_list() == [None, "decided", "institutional"]
+    assert apply(boxes, read(out), classifier)["rule"].to_list() == [None, "decided", "institutional"]
+
+
+def test_a_domain_sends_on_no_left_side_that_says_direct_and_nothing_that_waits_for_itself(
+    tmp_path: Path, classifier: Classifier
+) -> None:
+    told = Decisions(
+        tuple(
+            Decision("2026-11-30T14:00:00Z", "pat", subject, "institutional", "why")
+            for subject in (VENDOR, "clinic.example")
+        )
+    )
+    boxes = (
+        f"office@{VENDOR}",
+        f"Direct@{VENDOR}".lower(),
+        f"hd30directmessaging@{VENDOR}",
+        "direct@clinic.example",
+    )
+    after = apply(ruled(*boxes, classifier=classifier), told, classifier)
+    assert after["segment"].to_list() == [None, "institutional", "review", "review", "review"]
+    dropped = Decisions((Decision("2026-11-30T14:00:00Z", "pat", VENDOR, "dropped", "why"),))
+    after = apply(ruled(*boxes, classifier=classifier), dropped, classifier)
+    assert after["segment"].to_list() == [None, "dropped", "dropped", "dropped", "review"]
 
 
 def test_an_address_beats_its_domain_and_the_newest_beats_the_older(
@@ -136,7 +162,7 @@ def test_an_address_beats_its_domain_and_the_newest_beats_the_older(
     one, other = f"one@{VENDOR}", f"other@{VENDOR}"
     for subject, segment in ((one, "dropped"), (VENDOR, "direct"), (VENDOR, "institutional")):
         say(tmp_path, classifier, subject, segment)
-    found = apply(ruled(one, other, classifier=classifier), read(tmp_path))
+    found = apply(ruled(one, other, classifier=classifier), read(tmp_path), classifier)
     assert found["segment"].to_list() == [None, "dropped", "institutional"]
 
 
@@ -145,9 +171,9 @@ def test_deciding_review_takes_a_decision_back(tmp_path: Path, classifier: Class
     say(tmp_path, classifier, VENDOR, "institutional")
     say(tmp_path, classifier, box, "review", "a mistyped Direct address")
     frame = ruled(box, f"two@{VENDOR}", classifier=classifier)
-    assert apply(frame, read(tmp_path))["segment"].to_list() == [None, "review", "institutional"]
+    assert apply(frame, read(tmp_path), classifier)["segment"].to_list() == [None, "review", "institutional"]
     say(tmp_path, classifier, VENDOR, "review")
-    assert apply(frame, read(tmp_path)).equals(frame)
+    assert apply(frame, read(tmp_path), classifier).equals(frame)
     with pytest.raises(DecisionRefused, match="nothing to take back"):
         say(tmp_path, classifier, VENDOR, "review")
 
@@ -161,7 +187,7 @@ def test_a_decision_loses_its_force_when_the_tables_know_better(
         added = lab_estate.audience.model_copy(update={key: (VENDOR,)})
         newer = Classifier.of(lab_estate.model_copy(update={"audience": added}))
         frame = ruled(f"office@{VENDOR}", classifier=newer)
-        after = apply(frame, read(tmp_path))
+        after = apply(frame, read(tmp_path), newer)
         assert after.equals(frame)
         assert read(tmp_path).facts(after) | {"sha256": ""} == {
             "sha256": "",
@@ -179,7 +205,7 @@ def test_the_facts_tell_what_stands_and_what_took_effect(tmp_path: Path, classif
     say(tmp_path, classifier, VENDOR, "institutional")
     say(tmp_path, classifier, "nobody.example", "dropped")
     frame = ruled(f"a@{VENDOR}", f"b@{VENDOR}", f"b@{VENDOR}", classifier=classifier)
-    facts = read(tmp_path).facts(apply(frame, read(tmp_path)))
+    facts = read(tmp_path).facts(apply(frame, read(tmp_path), classifier))
     assert (facts["applied"], facts["addresses"], facts["absent"]) == (1, 2, 1)
     assert facts["sha256"] != nothing["sha256"]
     say(tmp_path, classifier, VENDOR, "review")
@@ -192,17 +218,17 @@ def test_a_frame_that_holds_repeated_text_as_codes_is_decided_alike(classifier: 
     coded = plain.cast(dict.fromkeys(("domain", "segment", "rule", "evidence"), pl.Categorical))
     told = Decisions((Decision("2026-11-30T14:00:00Z", "pat", VENDOR, "consumer", "why"),))
     before = coded.clone()
-    after = apply(coded, told)
-    assert after.cast(plain.schema).equals(apply(plain, told))
+    after = apply(coded, told, classifier)
+    assert after.cast(plain.schema).equals(apply(plain, told, classifier))
     assert after["segment"].to_list() == [None, "consumer", "institutional", "consumer"]
     assert coded.equals(before)
 
 
 def test_the_same_frame_comes_back_without_decisions_and_its_order_is_kept(classifier: Classifier) -> None:
     frame = ruled("z@clinic.example", f"b@{VENDOR}", "a@gmail.com", f"b@{VENDOR}", classifier=classifier)
-    assert apply(frame, Decisions()) is frame
+    assert apply(frame, Decisions(), classifier) is frame
     one = Decision("2026-11-30T14:00:00Z", "pat", VENDOR, "consumer", "why")
-    after = apply(frame, Decisions((one,)))
+    after = apply(frame, Decisions((one,)), classifier)
     assert after.columns == frame.columns
     assert after["address"].to_list() == frame["address"].to_list()
 
@@ -246,6 +272,8 @@ def test_decisions_of_many_writers_are_all_kept(tmp_path: Path, classifier: Clas
 @pytest.mark.parametrize(
     "text",
     [
+        "",
+        "2026-11-30T14:00:00Z,pat,clinic.example,dropped,why\n",
         "nonsense\n1\n",
         ",".join(COLUMNS) + "\n2026-11-30T14:00:00Z,pat,clinic.example,dropped\n",
         ",".join(COLUMNS) + "\n2026-11-30T14:00:00Z,pat,clinic.example,maybe,why\n",
@@ -287,3 +315,28 @@ def test_a_build_puts_decided_rows_into_their_files(tmp_path: Path, estate: Esta
         "direct@clinic.example": (keys.REVIEW_CSV, "review-direct-local-part"),
         "office@clinic.example": (keys.INSTITUTIONAL_CSV, "institutional"),
     }
+
+
+def test_decisions_that_stood_at_the_build_and_are_gone_stop_everything(
+    tmp_path: Path, estate: Estate, classifier: Classifier
+) -> None:
+    out = build(tmp_path, estate, "office@clinic.example")
+    say(out, classifier, "clinic.example", "dropped")
+    build(tmp_path, estate, "office@clinic.example")
+    whole = (out / FILE).read_text()
+    (out / FILE).write_text(whole.splitlines(keepends=True)[0])
+    with pytest.raises(RecordUnreadable, match=r"has 0 decisions, and 1 stood at the last build"):
+        read(out)
+    (out / FILE).unlink()
+    with pytest.raises(RecordUnreadable, match=r"decisions\.csv is gone, and 1 stood at the last build"):
+        build(tmp_path, estate, "office@clinic.example")
+    (out / FILE).write_text(whole)
+    assert len(read(out).rows) == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"a,b\n1,2\n", b'"email"\n"x'])
+def test_a_damaged_review_file_is_one_line(tmp_path: Path, estate: Estate, damage: bytes) -> None:
+    out = build(tmp_path, estate, f"a@{VENDOR}")
+    (out / keys.REVIEW_CSV).write_bytes(damage)
+    with pytest.raises(RecordUnreadable, match=r"npi_review\.csv is damaged: build the audience again"):
+        waiting(out)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dualstream_assets.audience import fates, manifest
+from dualstream_assets.audience import fates, manifest, rank
 from dualstream_assets.audience.classify import RULES, classify_address
 from dualstream_assets.audience.decisions import DECIDED
 from dualstream_assets.audience.eligible import BLOCKS
@@ -49,7 +49,8 @@ def test_the_reasons_are_found_in_the_code() -> None:
 @pytest.mark.parametrize(
     "name",
     sorted(
-        {*RULES, *BLOCKS, *refusals(), DECIDED, fates.REPEATED, fates.SHARED, *FILES.values(), *TABLES}
+        {*RULES, *BLOCKS, *refusals(), DECIDED, *FILES.values(), *TABLES}
+        | {fates.REPEATED, fates.SHARED, fates.BARRED}
         | {column for column, _ in manifest.COLUMNS}
         | set(Audience.model_fields)
         | set(manifest.Manifest.__dataclass_fields__)
@@ -57,6 +58,14 @@ def test_the_reasons_are_found_in_the_code() -> None:
 )
 def test_every_name_is_explained(name: str) -> None:
     assert f"`{name}`" in DOC
+
+
+def test_every_status_of_a_revalidation_is_explained() -> None:
+    (row,) = [row for row in ROW.findall(DOC) if row.startswith("`revalidation_status` | ")]
+    source = inspect.getsource(rank.revalidation_of)
+    statuses = set(re.findall(r'lit\("([a-z_]+)"\)', source))
+    assert len(statuses) == 7
+    assert [status for status in sorted(statuses) if not re.search(rf"\b{status}\b", row)] == []
 
 
 def test_nothing_is_explained_that_the_code_does_not_say() -> None:

@@ -1,19 +1,24 @@
 """Drift between two releases: what is counted, which limits are passed, and the way out that a person has."""
 
-import base64
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from xml.etree import ElementTree
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from dualstream_assets import pictures
-from dualstream_assets.audience.changes import PREVIOUS_ROWS, Drift, FileDrift, compare
-from dualstream_assets.audience.drift import ACCEPTED, accept, accepted, judge, set_aside
-from dualstream_assets.audience.records import RecordRefused
+from dualstream_assets.audience.changes import (
+    PREVIOUS_ROWS,
+    UNMEASURED,
+    Drift,
+    FileDrift,
+    Finding,
+    compare,
+)
+from dualstream_assets.audience.drift import ACCEPTED, Acceptance, accept, accepted, judge, set_aside
+from dualstream_assets.audience.manifest import MANIFEST
+from dualstream_assets.audience.records import RecordRefused, RecordUnreadable
 from dualstream_assets.audience.split import build_audience_from_zip
 from dualstream_assets.cli import cli
 from dualstream_assets.estate import Estate
@@ -202,8 +207,15 @@ def test_a_release_that_was_never_accepted_is_not_the_measure_of_the_next(audien
 def test_files_that_are_not_the_manifests_are_not_kept(audience: Audience) -> None:
     audience.release(boxes(3))
     next(audience.out.glob("*institutional.csv")).write_text("x\n")
-    assert set_aside(audience.out, "another release", TIGHT) is None
-    assert not (audience.out / f".{PREVIOUS_ROWS}").exists()
+    with set_aside(audience.out, "another release", {}, audience.estate) as kept:
+        assert kept is not None
+        assert pl.read_parquet(kept).is_empty()  # a mark
+    audience.release(boxes(3))
+    audience.release(boxes(4))
+    next(audience.out.glob("*institutional.csv")).write_text("x\n")
+    with set_aside(audience.out, "another release", {}, audience.estate) as kept:
+        assert kept is None  # the older rows stay the measure
+    assert not list(audience.out.glob(".previous*"))
 
 
 def test_the_same_release_again_keeps_the_measure_of_before(audience: Audience) -> None:
@@ -212,6 +224,107 @@ def test_the_same_release_again_keeps_the_measure_of_before(audience: Audience) 
     kept = (audience.out / PREVIOUS_ROWS).read_bytes()
     audience.release(boxes(4))
     assert (audience.out / PREVIOUS_ROWS).read_bytes() == kept
+
+
+def test_an_acceptance_does_not_cover_more_of_the_same_in_the_same_release(audience: Audience) -> None:
+    rows, bulk = boxes(14), [(A, f"b{i}@x{i}.bulk.example") for i in range(30)]
+    audience.release(boxes(10))
+    estate = audience.estate
+    dropped = estate.audience.model_copy(update={"dropped_domains": ("bulk.example",)})
+    audience.estate = estate.model_copy(update={"audience": dropped})
+    audience.release([*rows, *bulk])
+    accept(audience.out, "4 more are right", "pat", NOW, TIGHT)
+    assert judge(audience.out, TIGHT).passed
+    audience.estate = estate  # the same release by other tables: 30 more
+    audience.release([*rows, *bulk])
+    assert "institutional moved in" in {f.name for f in judge(audience.out, TIGHT).open}
+
+
+def test_an_acceptance_covers_no_more_than_was_seen() -> None:
+    row = Acceptance("", "pat", "r", "f", "a", "institutional added: 70; rule giant: -12", "why")
+    assert row.covers(Finding("institutional added", "", 70))
+    assert not row.covers(Finding("institutional added", "", 71))
+    assert row.covers(Finding("rule giant", "", -11))
+    assert not row.covers(Finding("rule giant", "", 11))
+    assert not row.covers(Finding("direct added", "", 1))
+
+
+def test_an_acceptance_is_against_one_measure(audience: Audience) -> None:
+    audience.release(boxes(10))
+    audience.release(boxes(20))
+    accept(audience.out, "fine", "pat", NOW, TIGHT)
+    other = pl.read_parquet(audience.out / PREVIOUS_ROWS).head(9)
+    other.write_parquet(audience.out / PREVIOUS_ROWS, metadata={"release": '{"name": "another"}'})
+    assert not judge(audience.out, TIGHT).passed
+
+
+def test_an_accepted_file_that_is_no_list_of_findings_is_refused(audience: Audience) -> None:
+    audience.release(boxes(10))
+    audience.release(boxes(20))
+    accept(audience.out, "fine", "pat", NOW, TIGHT)
+    path = audience.out / ACCEPTED
+    path.write_text(path.read_text().replace("institutional added: 10", "institutional added"))
+    with pytest.raises(RecordUnreadable, match="no list of findings"):
+        judge(audience.out, TIGHT)
+    path.write_text("")
+    with pytest.raises(RecordUnreadable, match="does not begin with the columns"):
+        judge(audience.out, TIGHT)
+
+
+def _without_manifest(out: Path) -> None:
+    (out / MANIFEST).unlink()
+
+
+def _damaged_manifest(out: Path) -> None:
+    (out / MANIFEST).write_text("{")
+
+
+def _changed_file(out: Path) -> None:
+    with next(out.glob("*rejects.csv")).open("a") as file:
+        file.write("\n")
+
+
+@pytest.mark.parametrize("harm", [_without_manifest, _damaged_manifest, _changed_file])
+def test_a_release_after_files_that_nobody_can_vouch_for_is_not_the_first(
+    audience: Audience, harm: Callable[[Path], None]
+) -> None:
+    audience.release(boxes(10))
+    harm(audience.out)
+    audience.release(boxes(11))
+    found = judge(audience.out, Limits())
+    assert not found.passed
+    assert [f.name for f in found.open] == [UNMEASURED]
+    assert "what was here before: " in found.said
+    audience.release(boxes(11))
+    assert not judge(audience.out, Limits()).passed  # again is no way out
+    accept(audience.out, "looked at all of them", "pat", NOW, Limits())
+    assert judge(audience.out, Limits()).passed
+    audience.release(boxes(12), limits=Limits())
+    assert "institutional 11 → 12" in judge(audience.out, Limits()).said
+
+
+def test_the_same_release_by_other_tables_or_lists_is_measured_against_what_it_was(
+    audience: Audience,
+) -> None:
+    audience.release(boxes(10))
+    estate = audience.estate
+    dropped = estate.audience.model_copy(
+        update={"dropped_domains": tuple(f"clinic{i}.example" for i in range(5))}
+    )
+    audience.estate = estate.model_copy(update={"audience": dropped})
+    drift = audience.release(boxes(10))
+    assert drift is not None
+    assert drift.files["institutional"] == FileDrift(kept=5, moved_out=5)
+    audience.estate = estate
+    accept(audience.out, "they are giants", "pat", NOW, TIGHT)
+    audience.estate = audience.estate.model_copy(update={"audience": dropped})
+    (audience.inbox / "UPDATED_2026.11.08.csv").write_text(
+        f"LASTNAME,FIRSTNAME,NPI,STATE,EXCLDATE,REINDATE\nX,Y,{A},NY,20240101,00000000\n"
+    )
+    drift = audience.release(boxes(10))
+    assert drift is not None
+    assert drift.files["institutional"] == FileDrift(moved_out=5)
+    assert not judge(audience.out, TIGHT).passed
 
 
 def test_damaged_rows_of_the_release_before_are_red(audience: Audience) -> None:
@@ -244,47 +357,3 @@ def test_the_command_accepts_and_says_what(audience: Audience, monkeypatch: pyte
     again = CliRunner().invoke(cli, words)
     assert again.exit_code == 1
     assert "no drift to accept" in str(again.exception)
-
-
-def svg_of(markdown: str) -> str:
-    match = re.fullmatch(r"!\[\w+\]\(data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)\)", markdown)
-    assert match, markdown[:80]
-    return base64.b64decode(match[1]).decode()
-
-
-def test_the_funnel_is_a_small_picture_with_every_number() -> None:
-    rejects = {f"reason-{i}": 1000 * (12 - i) for i in range(12)}
-    files = {"institutional": 101_234, "consumer": 21_003, "direct": 322_034, "review": 895}
-    total = sum(rejects.values()) + sum(files.values())
-    markdown = pictures.in_markdown("funnel", lambda: pictures.audience_funnel(total, rejects, files))
-    svg = svg_of(markdown)
-    ElementTree.fromstring(svg)
-    assert len(markdown) < 40_000
-    for text in (f"{total:,}", "101,234", "322,034", "-12,000", "4 other reasons", "-10,000"):
-        assert f">{text}</text>" in svg, text
-
-
-def test_the_drift_is_a_small_picture() -> None:
-    files = {
-        "institutional": (94_012, 2_903, 1_203, 130, 220),
-        "review": (0, 90, 0, 0, 0),
-        "direct": (0,) * 5,
-    }
-    moves = [("institutional", "dropped", 1_188)] * 9
-    markdown = pictures.in_markdown("drift", lambda: pictures.drift_picture(files, moves, (0.15, 0.1)))
-    svg = svg_of(markdown)
-    assert len(markdown) < 40_000
-    for text in ("94,012 kept", "-1,423 / +3,033", "1,188"):
-        assert f">{text}</text>" in svg, text
-    assert "nothing moved" in svg_of(
-        pictures.in_markdown("drift", lambda: pictures.drift_picture(files, [], (0.15, 0.1)))
-    )
-
-
-def test_a_picture_that_cannot_be_drawn_is_a_sentence() -> None:
-    def broken() -> str:
-        raise RuntimeError("no fonts")
-
-    assert (
-        pictures.in_markdown("funnel", broken) == "(no picture: RuntimeError; the numbers are in the tables)"
-    )

@@ -1,5 +1,7 @@
 """What the gate and the UI are told of a published audience, and for how long that holds."""
 
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 import pytest
 from click.testing import CliRunner
@@ -10,12 +12,12 @@ from dualstream_assets.audience.assets import KEYS
 from dualstream_assets.audience.classify import Classifier
 from dualstream_assets.audience.decisions import decide
 from dualstream_assets.audience.drift import accept
-from dualstream_assets.audience.fit import subjects
+from dualstream_assets.audience.fit import SOURCE, look_again, rebuilding, subjects
 from dualstream_assets.cli import cli
-from dualstream_assets.store.evidence import Evidence, newest
+from dualstream_assets.store.evidence import Evidence, Subject, Verdict, newest, record
 from dualstream_assets.workplace import Workplace
-from dualstream_assets_tests.audience.rim import checks_of, run
-from dualstream_assets_tests.registry.making import filed, person, release_zip
+from dualstream_assets_tests.audience.rim import checks_of, lists, run
+from dualstream_assets_tests.registry.making import blank, filed, person, release_zip
 
 A = "1003000126"
 
@@ -37,6 +39,9 @@ AUDIENCE = [dg.AssetKey(list(key)) for key in KEYS.values()]
 
 
 def put(workplace: Workplace, *boxes: str) -> None:
+    """The next release, beside every list."""
+    if not list(workplace.endpoints.inbox.glob("UPDATED*")):
+        lists(workplace.endpoints.inbox)
     release_zip(workplace.endpoints.inbox, [person(A)], [filed(A, box) for box in boxes])
 
 
@@ -44,15 +49,12 @@ def many(count: int) -> list[str]:
     return [f"box{i}@clinic{i}.example" for i in range(count)]
 
 
-def test_green_checks_tell_the_gate_of_every_stream_for_as_long_as_a_release_may_be_old(
-    workplace: Workplace,
-) -> None:
+def test_green_checks_tell_the_gate_of_every_stream(workplace: Workplace) -> None:
     put(workplace, "office@clinic.example")
     assert run(workplace).success
     found = fit(workplace)
     assert set(found) == {"healthcare", "trucking"}
     assert verdicts(workplace) == {"pass"}
-    assert (found["healthcare"].expires_at - found["healthcare"].observed_at).days == 62
     assert "NPPES_Data_Dissemination_November_2026_V2.zip, manifest" in found["healthcare"].evidence
 
 
@@ -191,7 +193,7 @@ def test_a_build_on_the_command_line_into_our_own_folder_is_told_to_the_gate(
     monkeypatch.setattr("dualstream_assets.entry.open_workplace", lambda: workplace)
     monkeypatch.setattr("dualstream_assets.commands.audience.declared_estate", lambda: workplace.estate)
     monkeypatch.setenv("DUALSTREAM_STATE", str(workplace.settings.state))
-    zip_path = next(workplace.endpoints.inbox.glob("*.zip"))
+    zip_path = next(workplace.endpoints.inbox.glob("*Dissemination*.zip"))
     for out, verdict in (
         (workplace.endpoints.inbox / "elsewhere", "pass"),
         (workplace.paths.audience, "unknown"),
@@ -201,3 +203,135 @@ def test_a_build_on_the_command_line_into_our_own_folder_is_told_to_the_gate(
         )
         assert result.exit_code == 0, result.output
         assert verdicts(workplace) == {verdict}
+
+
+CHECKS = dg.AssetSelection.checks_for_assets(list(keys.AUDIENCE_INSTITUTIONAL))
+LISTS = [dg.AssetKey(list(key)) for key in (keys.CMS_EXCLUSIONS, keys.CMS_REVALIDATION)]
+
+
+def test_an_audience_built_without_lists_is_not_fit_also_when_they_come_later(workplace: Workplace) -> None:
+    inbox = workplace.endpoints.inbox
+    release_zip(inbox, [person(A)], [filed(A, "excluded@clinic.example")])
+    assert run(workplace).success
+    assert verdicts(workplace) == {"fail"}
+    assert "leie is missing: unknown" in fit(workplace)["healthcare"].evidence
+    lists(inbox, [A])
+    assert run(workplace, selection=LISTS).success
+    result = run(workplace, selection=CHECKS)
+    assert checks_of(result)["audience/institutional inputs_of_today"] is False
+    assert verdicts(workplace) == {"fail"}
+    assert (
+        "leie: built with none, the registry has UPDATED_2026.11.08.csv"
+        in fit(workplace)["healthcare"].evidence
+    )
+    put(workplace, "excluded@clinic.example", "other@clinic.example")
+    assert run(workplace).success
+    assert verdicts(workplace) == {"pass"}
+
+
+def test_an_audience_with_older_lists_than_the_registrys_is_not_fit(workplace: Workplace) -> None:
+    put(workplace, "office@clinic.example")
+    assert run(workplace).success
+    lists(workplace.endpoints.inbox, [A, "1003000118"])
+    assert run(workplace, selection=LISTS).success
+    assert run(workplace, selection=CHECKS).success  # a warning
+    assert verdicts(workplace) == {"fail"}
+    assert (
+        "leie: built with UPDATED_2026.11.08.csv of 2026-11-08 (1 rows" in fit(workplace)["trucking"].evidence
+    )
+
+
+def test_a_newer_release_that_was_only_looked_for_does_not_make_an_older_audience_fresh(
+    workplace: Workplace,
+) -> None:
+    put(workplace, "office@clinic.example")
+    assert run(workplace).success
+    release_zip(
+        workplace.endpoints.inbox,
+        [blank(A, "11/20/2026")],
+        [filed(A, "office@clinic.example")],
+        name="NPPES_Data_Dissemination_December_2026_V2.zip",
+        days="20050523-20261129",
+    )
+    assert run(workplace, selection=[dg.AssetKey(list(keys.NPPES_RELEASE))]).success
+    run(workplace, selection=CHECKS)
+    assert verdicts(workplace) == {"fail"}
+    assert "the registry has NPPES_Data_Dissemination_December" in fit(workplace)["healthcare"].evidence
+
+
+def test_the_evidence_ends_with_the_first_of_what_the_audience_was_built_from(workplace: Workplace) -> None:
+    limits = workplace.estate.limits
+    put(workplace, "office@clinic.example")
+    for release_age, list_age, end in (
+        (62, 90, "2027-01-10"),
+        (62, 45, "2026-12-24"),
+        (30, 90, "2026-12-09"),
+    ):
+        changed = limits.model_copy(update={"release_age_days": release_age, "list_age_days": list_age})
+        workplace.estate = workplace.estate.model_copy(update={"limits": changed})
+        assert run(workplace).success
+        midnight = datetime.fromisoformat(f"{end}T05:00:00+00:00")  # in New York
+        assert {e.expires_at.astimezone(UTC) for e in fit(workplace).values()} == {midnight}
+
+
+def verified_fresh(workplace: Workplace) -> Evidence:
+    subject = Subject("healthcare", "verification", "verified_fresh")
+    with workplace.database.transaction() as connection:
+        return newest(connection, "healthcare")[subject]
+
+
+def test_other_institutional_bytes_make_the_verified_copy_unknown_and_the_same_do_not(
+    workplace: Workplace,
+) -> None:
+    put(workplace, "office@clinic.example")
+    assert run(workplace).success
+    subject, now = Subject("healthcare", "verification", "verified_fresh"), workplace.clock.now()
+    with workplace.database.transaction() as connection:
+        record(connection, subject, Verdict.PASS, "1 person", "check", now, timedelta(days=3))
+    assert run(workplace, selection=AUDIENCE).success
+    same = verified_fresh(workplace)
+    assert (same.verdict, same.evidence, same.expires_at) == ("pass", "1 person", now + timedelta(days=3))
+    put(workplace, "office@clinic.example", "x@gmail.com", "other@clinic.example")
+    assert run(workplace).success
+    assert verified_fresh(workplace).verdict == "unknown"
+    assert "materialize verification/verified_institutional" in verified_fresh(workplace).evidence
+    with workplace.database.transaction() as connection:
+        assert Subject("trucking", "verification", "verified_fresh") not in newest(connection, "trucking")
+
+
+def test_a_build_that_failed_gives_back_nothing_that_was_looked_at_since(workplace: Workplace) -> None:
+    put(workplace, "office@clinic.example", "x@gmail.com")
+    assert run(workplace).success
+    consumer = workplace.paths.audience / keys.CONSUMER_CSV
+    whole = consumer.read_text()
+
+    def failing(meanwhile: bool) -> None:
+        with rebuilding(workplace):
+            consumer.write_text(whole + "x\n")
+            if meanwhile:
+                look_again(workplace)
+                consumer.write_text(whole)
+            raise RuntimeError("the build failed")
+
+    with pytest.raises(RuntimeError):
+        failing(meanwhile=True)
+    assert verdicts(workplace) == {"fail"}  # what was found meanwhile stays
+    look_again(workplace)
+    assert verdicts(workplace) == {"pass"}
+    with pytest.raises(RuntimeError):
+        failing(meanwhile=False)
+    assert verdicts(workplace) == {"unknown"}  # the files are not whole
+    assert fit(workplace)["healthcare"].source == SOURCE
+
+
+def test_a_drop_that_was_decided_and_not_built_is_red(workplace: Workplace) -> None:
+    put(workplace, "office@clinic.example", "x@gmail.com", "left@other.example")
+    assert run(workplace).success
+    folder, classifier = workplace.paths.audience, Classifier.of(workplace.estate)
+    decide(folder, "clinic.example", "dropped", "they asked", "pat", workplace.clock.now(), classifier)
+    found = checks_of(run(workplace, selection=CHECKS))
+    assert found["audience/institutional segment_again"] is False
+    assert "decided to be dropped, not built since 1" in fit(workplace)["healthcare"].evidence
+    assert run(workplace, selection=AUDIENCE).success
+    assert run(workplace, selection=CHECKS).success
+    assert verdicts(workplace) == {"pass"}

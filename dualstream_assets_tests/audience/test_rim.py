@@ -24,6 +24,7 @@ def test_the_whole_way_from_inbox_to_five_files_with_green_checks(workplace: Wor
     assert red == {
         "cms/revalidation lists_known",
         "cms/exclusions lists_known",
+        "audience/institutional inputs_of_today",
     }  # no lists: unknown is not green
     built = {e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key}
     assert {keys.text(key) for key in KEYS.values()} <= built

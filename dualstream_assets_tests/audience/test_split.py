@@ -176,6 +176,20 @@ def test_the_lists_drop_whom_they_name(tmp_path: Path, estate: Estate) -> None:
     assert manifest.missing_lists == ("opt_out", "revalidation")
 
 
+def test_a_mailbox_that_an_excluded_provider_filed_too_is_nobodys(tmp_path: Path, estate: Estate) -> None:
+    (tmp_path / "UPDATED.csv").write_text(
+        f"LASTNAME,FIRSTNAME,NPI,STATE,EXCLDATE,REINDATE\nX,Y,{B},NY,20240101,00000000\n"
+    )
+    build(
+        tmp_path,
+        estate,
+        [person(A), person(B), person(C)],
+        [filed(A, "box@clinic.example"), filed(B, "Box@clinic.example"), filed(C, "other@clinic.example")],
+    )
+    assert reasons(tmp_path) == {"excluded": 1, "shared-with-excluded": 1}
+    assert [row["email"] for row in rows(tmp_path / "out", "institutional")] == ["other@clinic.example"]
+
+
 def test_a_name_on_leie_without_npi_is_only_a_flag(tmp_path: Path, estate: Estate) -> None:
     (tmp_path / "UPDATED.csv").write_text(
         "LASTNAME,FIRSTNAME,NPI,STATE,EXCLDATE,REINDATE\nSAMPLE,PAT,0000000000,NY,20240101,00000000\n"

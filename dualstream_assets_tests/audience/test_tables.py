@@ -70,6 +70,7 @@ def segment(classifier: Classifier, address_or_domain: str) -> str:
         ("not_dropped_domains", "mailinator.com", "mailinator.com", "dropped", "institutional"),
         ("not_dropped_domains", "gmail.net", "gmail.net", "dropped", "institutional"),
         ("not_dropped_domains", "clinic.ca", "clinic.ca", "dropped", "institutional"),
+        ("not_dropped_domains", "clinic.internal", "mail.clinic.internal", "dropped", "institutional"),
         ("direct_suffixes", "network.example", "clinic.network.example", "institutional", "direct"),
         ("not_direct_suffixes", "kno2fy.com", "clinic.kno2fy.com", "direct", "institutional"),
         ("not_direct_suffixes", "updox.com", "clinic.updox.com", "direct", "institutional"),

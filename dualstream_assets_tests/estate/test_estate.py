@@ -120,6 +120,11 @@ def test_no_stream_may_carry_direct_addresses(broken):
     assert found == ["streams.healthcare.segment: 'direct' may not be mailed by any stream"]
 
 
+def test_an_audience_entry_without_a_dot_would_stand_for_everything_below_it(broken):
+    found = broken(("[audience]", '[audience]\nnot_direct_suffixes = ["com"]'))
+    assert found == ["audience.not_direct_suffixes: 'com' is no domain such as clinic.example"]
+
+
 def test_a_file_that_is_not_toml_is_one_finding(tmp_path):
     path = tmp_path / "estate.toml"
     path.write_text("[organisation\n")

@@ -69,6 +69,12 @@ def test_an_address_is_normalised_where_that_is_certain(
         ("www.clinic.example/@office", "url", ""),
         ("b\u00fcro@clinic.example", "non_ascii_local_part", ""),
         ("a" * 65 + "@clinic.example", "too_long", ""),
+        ("'kmorgan'@clinic.example", "quoted_local_part", "kmorgan@clinic.example"),
+        ("mailto:'kmorgan'@clinic.example", "quoted_local_part", "kmorgan@clinic.example"),
+        ("kmorgan'@clinic.example", "quoted_local_part", "kmorgan@clinic.example"),
+        ("`kmorgan`@clinic.example", "quoted_local_part", "kmorgan@clinic.example"),
+        ("*kmorgan*@clinic.example", "quoted_local_part", "kmorgan@clinic.example"),
+        ("'o'brien'@clinic.example", "quoted_local_part", "o'brien@clinic.example"),
     ],
 )
 def test_a_doubtful_text_is_refused_and_a_correction_only_suggested(

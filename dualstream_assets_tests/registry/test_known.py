@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from dualstream_assets.registry.known import (
 )
 from dualstream_assets.registry.medicare import OPTIONAL, ListKind
 from dualstream_assets.registry.shelf import save
+from dualstream_assets.registry.sizes import FLOORS, floors_of
 from dualstream_assets.sending.gate import assess
 from dualstream_assets.sending.requirements import required
 from dualstream_assets.settings import Settings
@@ -36,6 +38,8 @@ from dualstream_assets_tests.sending.fakes import make_green
 TODAY = date(2026, 11, 30)
 LIMITS = Limits()
 A = "1003000126"
+SMALL: Mapping[ListKind, int] = {}
+"""No floors: the lists of these tests are the lab's."""
 
 
 def source(day: str = "2026-11-08", **changes: Any) -> dict[str, Any]:
@@ -44,32 +48,35 @@ def source(day: str = "2026-11-08", **changes: Any) -> dict[str, Any]:
         "file": "list.csv",
         "day": day,
         "day_from": "name",
+        "sha256": "0" * 64,
         "rows": 1000,
+        "dates": 1000,
         "unparsed_dates": 0,
+        "npis": 1000,
         "bad_npis": 0,
         **changes,
     }
 
 
 def test_a_list_of_this_month_is_known_and_says_how_long_it_counts() -> None:
-    found = list_finding(ListKind.OPT_OUT, source(), TODAY, LIMITS)
+    found = list_finding(ListKind.OPT_OUT, source(), TODAY, LIMITS, floors=SMALL)
     assert (found.verdict, found.last_day) == (Verdict.PASS, date(2026, 12, 23))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ListKind if kind not in OPTIONAL])
 def test_a_missing_list_is_unknown_and_says_its_published_name(kind: ListKind) -> None:
-    found = list_finding(kind, None, TODAY, LIMITS)
+    found = list_finding(kind, None, TODAY, LIMITS, floors=SMALL)
     assert found.verdict is Verdict.UNKNOWN
     assert found.said.startswith(f"{kind} is missing: unknown (dualstream release add ")
 
 
 def test_an_optional_list_that_is_not_given_is_no_unknown() -> None:
-    found = list_finding(ListKind.PPEF, None, TODAY, LIMITS)
+    found = list_finding(ListKind.PPEF, None, TODAY, LIMITS, floors=SMALL)
     assert (found.verdict, found.said, found.last_day) == (Verdict.PASS, "ppef not given (optional)", None)
 
 
 def test_an_optional_list_that_is_stale_is_said_and_stops_nothing() -> None:
-    found = list_finding(ListKind.PPEF, source("2025-01-01"), TODAY, LIMITS)
+    found = list_finding(ListKind.PPEF, source("2025-01-01"), TODAY, LIMITS, floors=SMALL)
     assert found.verdict is Verdict.PASS
     assert "698 days old" in found.said
 
@@ -87,44 +94,109 @@ def test_an_optional_list_that_is_stale_is_said_and_stops_nothing() -> None:
     ],
 )
 def test_a_list_of_the_future_or_too_old_is_unknown(day: str, day_from: str, verdict: Verdict) -> None:
-    found = list_finding(ListKind.OPT_OUT, source(day, day_from=day_from), TODAY, LIMITS)
+    found = list_finding(ListKind.OPT_OUT, source(day, day_from=day_from), TODAY, LIMITS, floors=SMALL)
     assert found.verdict is verdict
     assert (verdict is Verdict.PASS) or "unknown (dualstream release add Opt_Out" in found.said
 
 
 def test_a_quarterly_list_may_be_a_quarter_old() -> None:
-    assert list_finding(ListKind.REVOKED, source("2026-09-01"), TODAY, LIMITS).verdict is Verdict.PASS
-    assert list_finding(ListKind.REVOKED, source("2026-08-01"), TODAY, LIMITS).verdict is Verdict.UNKNOWN
+    assert (
+        list_finding(ListKind.REVOKED, source("2026-09-01"), TODAY, LIMITS, floors=SMALL).verdict
+        is Verdict.PASS
+    )
+    assert (
+        list_finding(ListKind.REVOKED, source("2026-08-01"), TODAY, LIMITS, floors=SMALL).verdict
+        is Verdict.UNKNOWN
+    )
 
 
 def test_exclusions_dated_by_their_newest_entry_are_older_than_their_file() -> None:
     by_entry = source("2026-10-01", day_from="newest entry")
-    assert list_finding(ListKind.LEIE, by_entry, TODAY, LIMITS).verdict is Verdict.PASS
-    assert list_finding(ListKind.LEIE, source("2026-10-01"), TODAY, LIMITS).verdict is Verdict.UNKNOWN
+    assert list_finding(ListKind.LEIE, by_entry, TODAY, LIMITS, floors=SMALL).verdict is Verdict.PASS
+    assert (
+        list_finding(ListKind.LEIE, source("2026-10-01"), TODAY, LIMITS, floors=SMALL).verdict
+        is Verdict.UNKNOWN
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "verdict"), [(900, Verdict.PASS), (899, Verdict.FAIL), (5000, Verdict.PASS)]
 )
 def test_a_list_that_lost_a_tenth_is_a_part_of_one(rows: int, verdict: Verdict) -> None:
-    found = list_finding(ListKind.DEACTIVATED, source(rows=rows), TODAY, LIMITS, rows_before=1000)
+    found = list_finding(
+        ListKind.DEACTIVATED, source(rows=rows), TODAY, LIMITS, floors=SMALL, rows_before=1000
+    )
     assert found.verdict is verdict
     assert (verdict is Verdict.PASS) or "899 rows, the last good one had 1,000" in found.said
 
 
 def test_a_deactivation_report_of_recent_months_only_is_a_delta() -> None:
-    found = list_finding(ListKind.DEACTIVATED, source(), TODAY, LIMITS, oldest=date(2026, 10, 9))
+    found = list_finding(
+        ListKind.DEACTIVATED, source(), TODAY, LIMITS, floors=SMALL, oldest=date(2026, 10, 9)
+    )
     assert (found.verdict, "only the changes" in found.said) == (Verdict.FAIL, True)
     assert (
-        list_finding(ListKind.DEACTIVATED, source(), TODAY, LIMITS, oldest=date(2005, 6, 1)).verdict == "pass"
+        list_finding(
+            ListKind.DEACTIVATED, source(), TODAY, LIMITS, floors=SMALL, oldest=date(2005, 6, 1)
+        ).verdict
+        == "pass"
     )
 
 
 @pytest.mark.parametrize("what", ["unparsed_dates", "bad_npis"])
 def test_a_few_strange_values_are_said_and_many_are_a_failure(what: str) -> None:
-    few = list_finding(ListKind.LEIE, {**source(), what: 10}, TODAY, LIMITS)
+    few = list_finding(ListKind.LEIE, {**source(), what: 10}, TODAY, LIMITS, floors=SMALL)
     assert (few.verdict, "10 values not understood" in few.said) == (Verdict.PASS, True)
-    assert list_finding(ListKind.LEIE, {**source(), what: 11}, TODAY, LIMITS).verdict is Verdict.FAIL
+    assert (
+        list_finding(ListKind.LEIE, {**source(), what: 11}, TODAY, LIMITS, floors=SMALL).verdict
+        is Verdict.FAIL
+    )
+
+
+@pytest.mark.parametrize("kind", ListKind)
+def test_a_list_without_a_row_is_never_good_not_even_in_the_lab(kind: ListKind) -> None:
+    found = list_finding(kind, source(rows=0, npis=0, dates=0), TODAY, LIMITS, floors=SMALL)
+    assert "has no row" in found.said
+    assert found.last_day is None
+    assert found.verdict is (Verdict.PASS if kind in OPTIONAL else Verdict.FAIL)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ListKind if kind not in OPTIONAL])
+def test_a_real_list_is_never_so_short(kind: ListKind) -> None:
+    """Floors stand well under the real sizes (facts: nppes 2) and hold unless the caller says otherwise."""
+    floor = FLOORS[kind]
+    enough = list_finding(kind, source("2026-11-20", rows=floor), TODAY, LIMITS)
+    assert (enough.verdict, floor > 1000) == (Verdict.PASS, True)
+    short = list_finding(kind, source("2026-11-20", rows=floor - 1), TODAY, LIMITS)
+    assert (short.verdict, short.last_day) == (Verdict.FAIL, None)
+    assert f"has {floor - 1:,} rows, a whole one has at least {floor:,}" in short.said
+
+
+def test_only_the_lab_has_lists_that_short() -> None:
+    assert floors_of("lab") == {}
+    assert floors_of("dev") == floors_of("production") == FLOORS
+
+
+@pytest.mark.parametrize(
+    ("npis", "bad", "verdict"),
+    [
+        (100, 1, Verdict.PASS),
+        (100, 2, Verdict.FAIL),  # two of a hundred, though two of 1,000 rows
+        (5, 5, Verdict.FAIL),
+        (0, 0, Verdict.FAIL),
+    ],
+)
+def test_bad_npis_are_a_share_of_the_rows_that_state_one(npis: int, bad: int, verdict: Verdict) -> None:
+    found = list_finding(ListKind.LEIE, source(npis=npis, bad_npis=bad), TODAY, LIMITS, floors=SMALL)
+    assert found.verdict is verdict
+    assert npis or "no row states an NPI" in found.said
+
+
+@pytest.mark.parametrize(("bad", "verdict"), [(1, Verdict.PASS), (2, Verdict.FAIL)])
+def test_strange_dates_are_a_share_of_the_dates_that_are_stated(bad: int, verdict: Verdict) -> None:
+    """Nine of ten enrolments are TBD."""
+    dates = source("2026-11-20", dates=100, unparsed_dates=bad)
+    assert list_finding(ListKind.REVALIDATION, dates, TODAY, LIMITS, floors=SMALL).verdict is verdict
 
 
 @pytest.mark.parametrize(
@@ -146,9 +218,9 @@ def test_a_release_is_fresh_or_unknown(facts: dict[str, Any], verdict: Verdict, 
 
 
 def test_the_worst_finding_decides_and_none_is_unknown() -> None:
-    good = list_finding(ListKind.LEIE, source(), TODAY, LIMITS)
-    missing = list_finding(ListKind.LEIE, None, TODAY, LIMITS)
-    short = list_finding(ListKind.LEIE, source(rows=1), TODAY, LIMITS, rows_before=1000)
+    good = list_finding(ListKind.LEIE, source(), TODAY, LIMITS, floors=SMALL)
+    missing = list_finding(ListKind.LEIE, None, TODAY, LIMITS, floors=SMALL)
+    short = list_finding(ListKind.LEIE, source(rows=1), TODAY, LIMITS, floors=SMALL, rows_before=1000)
     assert [verdict_of(f) for f in ([], [good], [good, missing], [missing, short])] == [
         "unknown",
         "pass",
@@ -278,7 +350,7 @@ def test_the_lists_beside_a_release_are_said_one_a_line(tmp_path: Path) -> None:
     reval = tmp_path / "revalidation_base.csv"
     reval.write_text(f"National Provider Identifier,Revalidation Due Date,Adjusted Due Date\n{A},TBD,\n")
     os.utime(reval, (old, old))
-    lines = list_lines(tmp_path, TODAY, LIMITS)
+    lines = list_lines(tmp_path, TODAY, LIMITS, SMALL)
     assert lines[0].startswith("unknown: revalidation (revalidation_base.csv) is 332 days old, more than 45")
     assert "begins on 2026-10-09: only the changes" in lines[1]
     assert lines[2].startswith("fail: leie: UPDATED.csv: an HTML page")
@@ -298,5 +370,5 @@ def test_the_labs_lists_are_good_on_its_first_day_and_for_two_weeks(
     write_release(World.build(seed or lab_estate.lab.seed, domains, lab_estate), tmp_path)
     first = lab_estate.lab.epoch.date()
     for day in (first, first + timedelta(days=14)):
-        lines = list_lines(tmp_path, day, lab_estate.limits)
+        lines = list_lines(tmp_path, day, lab_estate.limits, SMALL)
         assert [line for line in lines if not line.startswith("pass: ")] == []

@@ -132,6 +132,15 @@ def test_a_list_with_a_byte_order_mark_and_windows_line_ends_is_read(tmp_path: P
         ("31/08/2026", None, 1),
         ("2026-08-31x", None, 1),
         ("45900", None, 1),
+        ("1/5/26", None, 1),  # two digits of a year would be the year 26
+        ("01/05/26", None, 1),
+        ("26-01-05", None, 1),
+        ("0026-01-05", None, 1),
+        ("1/5/20266", None, 1),
+        ("12/31/1949", None, 1),
+        ("01/01/2201", None, 1),
+        ("01/01/1950", date(1950, 1, 1), 0),
+        ("12/31/2200", date(2200, 12, 31), 0),
     ],
 )
 def test_both_date_formats_are_read_and_what_is_neither_is_counted(
@@ -151,6 +160,27 @@ def test_a_leie_date_that_is_none_is_not_counted_and_a_broken_one_is(tmp_path: P
     table = read_leie(put(tmp_path, LEIE + rows))
     assert (table.unparsed_dates, table.bad_npis) == (2, 1)
     assert newest_day(table) == date(2024, 1, 15)
+
+
+@pytest.mark.parametrize("stated", ["00260115", "260115", "1/15/2026", "22020115"])
+def test_a_leie_day_of_no_such_year_is_counted(tmp_path: Path, stated: str) -> None:
+    table = read_leie(put(tmp_path, f"{LEIE}SAMPLE,PAT,,{A},NY,{stated},00000000\n"))
+    assert (table.unparsed_dates, table.dates, table.frame["since"].to_list()) == (1, 1, [None])
+
+
+def test_a_list_says_how_many_rows_state_an_npi_and_how_many_dates_there_are(tmp_path: Path) -> None:
+    rows = (
+        f"SAMPLE,PAT,,{A},NY,20240115,00000000\nSAMPLE,SAM,,0000000000,NY,20240115,00000000\n"
+        ",,FIRM,,NY,20240115,20260101\n,,FIRM,12345,NY,soon,0\n"
+    )
+    table = read_leie(put(tmp_path, LEIE + rows))
+    assert (table.rows, table.npis, table.bad_npis, table.dates, table.unparsed_dates) == (4, 2, 1, 5, 1)
+    due = read_revalidation(put(tmp_path, f"{REVALIDATION}I1,{A},TBD,\nI2,,soon,01/31/2027\n"))
+    assert (due.rows, due.npis, due.bad_npis, due.dates, due.unparsed_dates) == (2, 2, 1, 2, 1)
+    opted = read_opt_out(put(tmp_path, f"NPI,Optout Effective Date,Optout End Date\n{B},1/5/2025,\n"))
+    assert (opted.npis, opted.bad_npis, opted.dates) == (1, 0, 1)
+    report = read_deactivated(deactivation_report(tmp_path / "report.zip", [(A, "03/01/2024"), (B, "")]))
+    assert (report.npis, report.dates) == (2, 1)
 
 
 def test_an_opt_out_list_is_as_old_as_its_last_update_not_as_its_entries(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from dualstream_assets.registry.errors import DamagedMember, RegistryError, Rele
 from dualstream_assets.registry.medicare import ListKind
 from dualstream_assets.registry.release import (
     add,
+    check_file,
     find_lists,
     find_release,
     find_weeklies,
@@ -168,6 +169,38 @@ def test_a_newer_file_of_the_same_name_replaces_and_an_older_one_is_refused(tmp_
     with pytest.raises(RegistryError, match=r"UPDATED\.csv: of 2026-09-20, older than the one in the inbox"):
         add([old], inbox, LIMITS)
     assert (inbox / "UPDATED.csv").read_bytes() == new.read_bytes()
+
+
+def test_a_far_shorter_list_does_not_take_the_place_of_a_whole_one(tmp_path: Path) -> None:
+    """By kind, not by name: the newest file of a kind is the one that counts."""
+    inbox = tmp_path / "inbox"
+    (whole,) = add([excluded(tmp_path / "UPDATED.csv", *["20261001"] * 20)], inbox, LIMITS)
+    for name in ("UPDATED.csv", "LEIE_2099.11.08.csv"):
+        short = excluded(tmp_path / "short" / name, *["20261020"] * 17)
+        with pytest.raises(
+            RegistryError,
+            match=rf"{name}: has 17 rows, UPDATED\.csv in the inbox has 20: a part of the list.* remove .*",
+        ):
+            add([short], inbox, LIMITS)
+    assert [path.name for path in inbox.iterdir()] == ["UPDATED.csv"]
+    assert whole.source
+    assert whole.source["rows"] == 20
+    assert add([excluded(tmp_path / "UPDATED.csv", *["20261020"] * 18)], inbox, LIMITS)[0].said == "replaced"
+
+
+def test_a_list_without_a_row_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"UPDATED\.csv: has no row"):
+        add([excluded(tmp_path / "UPDATED.csv")], tmp_path / "inbox", LIMITS)
+
+
+def test_two_lists_of_one_day_and_length_are_told_apart(tmp_path: Path) -> None:
+    one = check_file(excluded(tmp_path / "a" / "UPDATED.csv", "20261001", "20261020"), LIMITS).source
+    two = check_file(excluded(tmp_path / "b" / "UPDATED.csv", "20261002", "20261020"), LIMITS).source
+    assert one
+    assert two
+    assert one["sha256"] != two["sha256"]
+    assert {**one, "sha256": ""} == {**two, "sha256": ""}
+    assert len(one["sha256"]) == 64
 
 
 def test_an_unusable_file_in_the_inbox_may_be_replaced(tmp_path: Path) -> None:

@@ -324,9 +324,9 @@ def write_stock(
     people = [f"office@practice{n:05d}.test" for n in range(count)]
     with (folder / name).open("w", newline="") as file:
         rows = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        rows.writerow(["email", "domain", "rank", "operator"])
+        rows.writerow(["email", "domain", "rank", "operator", "segment"])
         for n, person in enumerate(people):
-            rows.writerow([person, person.partition("@")[2], n + 1, operators[n % len(operators)]])
+            rows.writerow([person, person.partition("@")[2], n + 1, operators[n % len(operators)], segment])
     return people
 
 

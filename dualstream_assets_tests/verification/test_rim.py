@@ -12,18 +12,22 @@ import dagster as dg
 import pytest
 
 from dualstream_assets import keys
+from dualstream_assets.audience.manifest import MANIFEST, FileFacts, Manifest
 from dualstream_assets.settings import Settings
 from dualstream_assets.store.evidence import Verdict, newest
+from dualstream_assets.store.files import sha256_of
 from dualstream_assets.verification import work
 from dualstream_assets.verification.assets import assets
 from dualstream_assets.verification.automation import automation
+from dualstream_assets.verification.candidates import CandidatesMissing
 from dualstream_assets.verification.checks import checks
 from dualstream_assets.verification.targets import ProbeRefused
+from dualstream_assets.verification.verdicts import write_verified
 from dualstream_assets.workplace import Endpoints, Workplace
 from dualstream_assets_tests.verification.conftest import Verifier
 from dualstream_assets_tests.verification.smtpd import Host, unknown_unless
 
-COLUMNS = ("npi", "email", "domain", "rank")
+COLUMNS = ("npi", "email", "domain", "rank", "segment")
 
 
 @dataclass
@@ -35,13 +39,17 @@ class Rim:
     environment: str = "lab"
     extra: dict[str, Any] = field(default_factory=dict)
 
-    def file(self, *addresses: str) -> None:
+    def file(self, *addresses: str, segment: str = "institutional") -> None:
+        """Publish the institutional file with its manifest."""
         path = self.workplace.paths.audience / keys.INSTITUTIONAL_CSV
         with path.open("w", newline="") as file:
             writer = csv.writer(file, quoting=csv.QUOTE_ALL)
             writer.writerow(COLUMNS)
             for rank, address in enumerate(addresses, 1):
-                writer.writerow([f"{rank:010d}", address, address.partition("@")[2], rank])
+                writer.writerow([f"{rank:010d}", address, address.partition("@")[2], rank, segment])
+        facts = FileFacts(len(addresses), path.stat().st_size, sha256_of(path))
+        manifest = Manifest({path.name: facts}, {}, {}, "2026-11-30", "", "", {}, {}, {})
+        (path.parent / MANIFEST).write_text(manifest.text())
 
     def definitions(self) -> dg.Definitions:
         parts = (self.verifier.estate, self.environment)
@@ -175,6 +183,50 @@ def test_a_changed_file_and_old_verdicts_shut_the_gate(rim: Rim) -> None:
     path.write_text(whole)
     rim.verifier.clock.sleep(46 * 24 * 3600)
     assert verified_fresh(rim.workplace).holds is False
+
+
+def test_an_audience_that_was_built_again_shuts_the_gate_until_its_copy_is_made_again(rim: Rim) -> None:
+    from dualstream_assets.sending.stock import StockUnsafe, read_stock
+    from dualstream_assets.verification.findings import verified_fresh
+
+    rim.file("live@a.test", "any@b.test", "other@a.test")
+    rim.verifier.smtpd.hosts["127.40.1.1"].rcpt = unknown_unless("live@a.test", "other@a.test")
+    rim.materialize()
+    folder = rim.workplace.paths.audience
+    assert verified_fresh(rim.workplace).holds
+    assert len(read_stock(folder, "institutional").people) == 2
+    rim.file("live@a.test", "any@b.test")  # other@a.test is excluded now
+    found = verified_fresh(rim.workplace)
+    assert found.holds is False
+    assert "the audience was built again since. Next: dagster asset materialize --select" in found.text
+    with pytest.raises(StockUnsafe, match="built again since"):
+        read_stock(folder, "institutional")
+    rim.materialize()
+    assert verified_fresh(rim.workplace).holds
+    assert [person.address for person in read_stock(folder, "institutional").people] == ["live@a.test"]
+
+
+@pytest.mark.parametrize("harm", ["", "[]", "{}", '{"sha256": 1}'])
+def test_a_damaged_manifest_of_either_file_shuts_the_gate(rim: Rim, harm: str) -> None:
+    from dualstream_assets.verification.findings import verified_fresh
+    from dualstream_assets.verification.verdicts import manifest_path
+
+    rim.materialize()
+    for path in (manifest_path(rim.workplace.paths.audience), rim.workplace.paths.audience / MANIFEST):
+        whole = path.read_text()
+        path.write_text(harm)
+        assert verified_fresh(rim.workplace).holds is False
+        path.write_text(whole)
+    assert verified_fresh(rim.workplace).holds
+
+
+def test_a_direct_file_under_the_institutional_name_is_never_copied(rim: Rim) -> None:
+    rim.file("office@direct.clinic.test", segment="direct")
+    with pytest.raises(CandidatesMissing, match="holds a row of segment direct"):
+        write_verified(
+            rim.workplace.database, rim.workplace.clock, rim.workplace.estate, rim.workplace.paths.audience
+        )
+    assert not (rim.workplace.paths.audience / keys.VERIFIED_CSV).exists()
 
 
 def test_a_check_that_raises_leaves_unknown_behind(rim: Rim, monkeypatch: pytest.MonkeyPatch) -> None:
