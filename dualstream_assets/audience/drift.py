@@ -7,6 +7,7 @@ them. One whose drift was neither within the estate's limits nor accepted does n
 from __future__ import annotations
 
 import errno
+import io
 import json
 import re
 import uuid
@@ -91,9 +92,11 @@ def _kept(folder: Path, fingerprint: str | None, lists: Mapping[str, Any], estat
 
 def _write(folder: Path, rows: pl.DataFrame, release: Mapping[str, Any]) -> Path:
     path = folder / f".previous-{uuid.uuid4().hex}.parquet"
+    buffer = io.BytesIO()  # on a full disk polars speaks of a damaged format
+    rows.write_parquet(buffer, compression="zstd", metadata={"release": json.dumps(dict(release))})
     try:
         with atomic(path) as part:
-            rows.write_parquet(part, compression="zstd", metadata={"release": json.dumps(dict(release))})
+            part.write_bytes(buffer.getbuffer())
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise no_room(folder, 0) from error

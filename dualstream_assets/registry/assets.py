@@ -124,14 +124,18 @@ def _release(environment: str) -> dg.AssetsDefinition:
         )
     )
     def release(workplace: WorkplaceParam) -> dg.MaterializeResult:
-        from dualstream_assets.registry.shelf import save_facts
+        from dualstream_assets.registry.changed import void_if_changed
+        from dualstream_assets.registry.shelf import load_facts, save_facts
 
         with one_line():
             chain = find_chain(workplace.endpoints.inbox, workplace.estate.limits)
         base = chain.base
         members = {m.prefix: m.bytes for m in base.members.values()}
         paths = [str(archive.path) for archive in chain.archives]
-        save_facts(workplace.paths.registry, "release", {**chain.facts(), "paths": paths, "members": members})
+        facts = {**chain.facts(), "paths": paths, "members": members}
+        before = load_facts(workplace.paths.registry, "release")
+        void_if_changed(workplace, before, facts, "fingerprint", keys.text(keys.NPPES_RELEASE))
+        save_facts(workplace.paths.registry, "release", facts)
         weeklies = [(archive.path.name, "applied", "") for archive in chain.increments]
         weeklies += [(one.name, "skipped", one.why) for one in chain.skipped]
         return dg.MaterializeResult(
@@ -267,8 +271,9 @@ def _list_asset(
         deps=[list(keys.NPPES_RELEASE)],
     )
     def lists(workplace: WorkplaceParam) -> dg.MaterializeResult:
+        from dualstream_assets.registry.changed import void_if_changed
         from dualstream_assets.registry.release import find_lists
-        from dualstream_assets.registry.shelf import read_lists, save
+        from dualstream_assets.registry.shelf import load_facts, plain, read_lists, save
 
         found = find_lists(workplace.endpoints.inbox)
         with one_line():
@@ -282,6 +287,8 @@ def _list_asset(
 
             frame = pl.LazyFrame(schema={name: pl.String for name, _, _ in columns})
         frame = frame.collect()
+        before = load_facts(workplace.paths.registry, key[1])
+        void_if_changed(workplace, before, plain({"sources": sources}), "sources", keys.text(key))
         save(workplace.paths.registry, key[1], frame, {"sources": sources})
         lines = [
             f"| {kind} | {source['file']} | {source['day']} ({source['day_from']}) | {source['rows']:,} |"

@@ -15,7 +15,7 @@ from dualstream_assets.ahead import one_ahead
 from dualstream_assets.registry.archive import Archive, Member
 from dualstream_assets.registry.errors import PAGE, DamagedMember
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 12 << 20
 _READ_BYTES = 1 << 18
 _PIECE_BYTES = 1 << 20
 _LOCAL_HEADER = struct.Struct("<4s22xHH")

@@ -10,7 +10,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dualstream_assets.ahead import one_ahead
 from dualstream_assets.registry.archive import Archive
 from dualstream_assets.registry.columns import (
     NPIDATA_LAYOUT,
@@ -90,7 +89,7 @@ def read_providers(archive: Archive, wanted: pl.Series) -> tuple[pl.DataFrame, P
     counts = ProviderCounts()
     npis = wanted.drop_nulls().unique().cast(pl.Int64, strict=False).drop_nulls().sort().to_numpy()
     blocks = row_blocks(archive, NPIDATA_LAYOUT, PROVIDER_PROJECTION, counts.lines, wanted=npis)
-    frames = [_compact(block.frame, counts) for block in one_ahead(blocks, "npidata rows")]
+    frames = [_compact(block.frame, counts) for block in blocks]
     rows = pl.concat(frames) if frames else _compact(_nothing(), counts)
     rows = rows.filter(pl.col("npi").cast(pl.Int64, strict=False).is_in(npis))
     newest = pl.max_horizontal("updated_on", "deactivated_on", "reactivated_on")

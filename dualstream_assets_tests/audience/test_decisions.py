@@ -140,7 +140,7 @@ def test_a_domain_sends_on_no_left_side_that_says_direct_and_nothing_that_waits_
     told = Decisions(
         tuple(
             Decision("2026-11-30T14:00:00Z", "pat", subject, "institutional", "why")
-            for subject in (VENDOR, "clinic.example")
+            for subject in (VENDOR, "clinic.example", "directclinic.example")
         )
     )
     boxes = (
@@ -148,12 +148,13 @@ def test_a_domain_sends_on_no_left_side_that_says_direct_and_nothing_that_waits_
         f"Direct@{VENDOR}".lower(),
         f"hd30directmessaging@{VENDOR}",
         "direct@clinic.example",
+        "abc1234@directclinic.example",  # as an Epic export makes it
     )
     after = apply(ruled(*boxes, classifier=classifier), told, classifier)
-    assert after["segment"].to_list() == [None, "institutional", "review", "review", "review"]
+    assert after["segment"].to_list() == [None, "institutional", "review", "review", "review", "review"]
     dropped = Decisions((Decision("2026-11-30T14:00:00Z", "pat", VENDOR, "dropped", "why"),))
     after = apply(ruled(*boxes, classifier=classifier), dropped, classifier)
-    assert after["segment"].to_list() == [None, "dropped", "dropped", "dropped", "review"]
+    assert after["segment"].to_list() == [None, "dropped", "dropped", "dropped", "review", "review"]
 
 
 def test_an_address_beats_its_domain_and_the_newest_beats_the_older(

@@ -253,7 +253,7 @@ def test_an_acceptance_is_against_one_measure(audience: Audience) -> None:
     audience.release(boxes(10))
     audience.release(boxes(20))
     accept(audience.out, "fine", "pat", NOW, TIGHT)
-    other = pl.read_parquet(audience.out / PREVIOUS_ROWS).head(9)
+    other = pl.read_parquet(audience.out / PREVIOUS_ROWS)
     other.write_parquet(audience.out / PREVIOUS_ROWS, metadata={"release": '{"name": "another"}'})
     assert not judge(audience.out, TIGHT).passed
 

@@ -335,3 +335,23 @@ def test_a_drop_that_was_decided_and_not_built_is_red(workplace: Workplace) -> N
     assert run(workplace, selection=AUDIENCE).success
     assert run(workplace, selection=CHECKS).success
     assert verdicts(workplace) == {"pass"}
+
+
+def test_a_list_that_is_read_after_the_build_voids_what_was_known_of_the_files(workplace: Workplace) -> None:
+    put(workplace, "office@clinic.example")
+    assert run(workplace).success
+    only = [dg.AssetKey(list(keys.CMS_EXCLUSIONS))]
+    assert run(workplace, selection=only).success
+    assert verdicts(workplace) == {"pass"}, "the same lists read again change nothing"
+    lists(workplace.endpoints.inbox, excluded=[A])
+    assert run(workplace, selection=only).success
+    assert verdicts(workplace) == {"unknown"}
+    assert "cms/exclusions has changed since" in fit(workplace)["healthcare"].evidence
+
+
+def test_a_release_that_is_found_after_the_build_voids_it_too(workplace: Workplace) -> None:
+    put(workplace, "office@clinic.example")
+    assert run(workplace).success
+    put(workplace, "other@clinic.example")
+    assert run(workplace, selection=[dg.AssetKey(list(keys.NPPES_RELEASE))]).success
+    assert verdicts(workplace) == {"unknown"}

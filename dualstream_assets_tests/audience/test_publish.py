@@ -51,18 +51,25 @@ def full_in_words(*_: object, **__: object) -> None:
     raise pl.exceptions.ComputeError("No space left on device (os error 28)")
 
 
-@pytest.mark.parametrize("method", ["write_csv", "write_parquet"])
-@pytest.mark.parametrize("failure", [full, full_in_words])
+@pytest.mark.parametrize(
+    ("owner", "method", "failure"),
+    [
+        (pl.DataFrame, "write_csv", full),
+        (pl.DataFrame, "write_csv", full_in_words),
+        (Path, "write_bytes", full),
+    ],
+)
 def test_a_full_disk_is_one_line_with_what_is_free_and_missing(
-    tmp_path: Path, estate: Estate, monkeypatch: pytest.MonkeyPatch, method: str, failure: object
+    tmp_path: Path, estate: Estate, monkeypatch: pytest.MonkeyPatch, owner: type, method: str, failure: object
 ) -> None:
     build(tmp_path, estate, 50)
     before = content(tmp_path / "out")
     usage = namedtuple("usage", "total used free")(10**6, 10**6, 4_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    monkeypatch.setattr(pl.DataFrame, method, failure)
+    path = release_zip(tmp_path, [person(A)], [filed(A, f"b{i}@clinic{i}.example") for i in range(60)])
+    monkeypatch.setattr(owner, method, failure)
     with pytest.raises(DiskFull) as refused:
-        build(tmp_path, estate, 60)
+        build_audience_from_zip(path, tmp_path / "out", estate, today=date(2026, 11, 30))
     said = str(refused.value)
     assert "no room for the audience: 0.0 MB free in" in said
     assert "MB missing (going by the old files, " in said
