@@ -29,5 +29,7 @@ def void_if_changed(
         workplace.database, workplace.clock, subjects, source=source, valid_for=timedelta(0)
     ) as probe:
         for subject in subjects:
-            probe.found_unknown(subject, f"{source} has changed since: build the audience again, or look again")
+            probe.found_unknown(
+                subject, f"{source} has changed since: build the audience again, or look again"
+            )
     return True
