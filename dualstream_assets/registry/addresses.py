@@ -22,10 +22,12 @@ _TOKEN = re.compile(r"[^\s;,|<>()\[\]\"\u201c\u201d]*@[^\s;,|<>()\[\]\"\u201c\u2
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _SPACED_AT = re.compile(r"^\s*\S+\s*@\s*\S+\s*$")
 _WORD = re.compile(r"[^\W_]+", re.ASCII)
-_SCHEME = re.compile(r"^(?:[a-z][a-z -]*:/{0,2})+", re.IGNORECASE)
+_TOUCHING = re.compile(r"\w[,;]$")
+_SCHEME = re.compile(r"^(?:[a-z][a-z -]*:/{0,2}|(?:e-?mails?|mail|address|contact)=)+", re.IGNORECASE)
 _FORMULA = "=+-"
 """A spreadsheet takes a value that begins so for a formula, and no mailbox of a practice does."""
-_EDGE = "'`*:!?>"
+_EDGE = "'`*:!?>\u2018\u2019\u201a\u201b\u2010\u2011\u2012\u2013\u2014\u2015\u2026"
+_FULL_WIDTH_AT = "\uff20"
 _BORDER = tuple(':=-\u2013\u2014(<[/|,;>"\u201c')
 _KNOWN_WORDS = frozenset(
     {
@@ -81,7 +83,7 @@ class Refused:
 
 def extract(text: str) -> tuple[Found | Refused, ...]:
     """The addresses of one field in their order, each once; a text without `@` gives nothing."""
-    if "@" not in text:
+    if "@" not in text and _FULL_WIDTH_AT not in text:
         return ()
     found: dict[str, Found | Refused] = {}
     for one in _each(text):
@@ -95,6 +97,9 @@ def _each(text: str) -> Iterator[Found | Refused]:
     clean = _INVISIBLE.sub("", text).replace("\u00a0", " ")
     if clean != text:
         repairs.append("invisible")
+    if _FULL_WIDTH_AT in clean:
+        repairs.append("full_width")
+        clean = clean.replace(_FULL_WIDTH_AT, "@")
     if clean != clean.strip():
         repairs.append("space")
         clean = clean.strip()
@@ -123,9 +128,10 @@ def _parts(token: str) -> list[str]:
 
 
 def _torn(before: str, after: str) -> str:
-    """Why the text around an address may be a part of it: `john smith@x.test`, `jane@x.test .org`."""
+    """Why the text around an address may be a part of it: `john smith@x.test`, `smith,j@x.test`, `j@x.test .org`."""
     words = _WORD.findall(before)
-    if words and not before.rstrip().endswith(_BORDER) and words[-1].lower() not in _KNOWN_WORDS:
+    apart = before.rstrip().endswith(_BORDER) and not _TOUCHING.search(before)
+    if words and not apart and words[-1].lower() not in _KNOWN_WORDS:
         return "words_before"
     rest = after.strip()
     if rest and rest[0] in ".":
@@ -170,6 +176,8 @@ def _checked(token: str, local: str, domain: str, made: list[str]) -> Found | Re
         return Refused(token, "no_domain")
     if ".." in local or ".." in domain:
         return Refused(token, "double_dot", re.sub(r"\.{2,}", ".", f"{local}@{domain}"))
+    if not all(sign.isalnum() for sign in domain if not sign.isascii()):
+        return Refused(token, "bad_domain")
     if not domain.isascii():
         try:
             domain = domain.encode("idna").decode()
@@ -188,7 +196,7 @@ def _checked(token: str, local: str, domain: str, made: list[str]) -> Found | Re
         return Refused(token, "non_ascii_local_part")
     if local.startswith(".") or local.endswith("."):
         return Refused(token, "dot_at_edge", f"{local.strip('.')}@{domain}")
-    if not _LOCAL.fullmatch(local):
+    if "/" in local or not _LOCAL.fullmatch(local):  # `n/a@x.test`: a note, or half of one
         return Refused(token, "bad_local_part")
     # `"x"@`, of which a mended line makes `'x'@`: what is inside is not guessed.
     if local[0] in _EDGE or local[-1] in _EDGE:

@@ -17,7 +17,8 @@ from typing import Any
 
 from dualstream_assets.estate.model import Limits
 from dualstream_assets.registry.archive import Archive, open_archive
-from dualstream_assets.registry.release import find_release, find_weeklies, weekly_days
+from dualstream_assets.registry.errors import RegistryError
+from dualstream_assets.registry.release import ADD, find_release, find_weeklies, weekly_days
 
 FACTS = ("name", "kind", "day", "whole_until", "base_day", "fingerprint", "increments", "skipped", "gaps")
 """Keys of `Chain.facts`."""
@@ -116,6 +117,10 @@ def open_chain(path: Path, limits: Limits, weeklies: Sequence[Path] = ()) -> Cha
         RegistryError: what is wrong with a file, and the cure.
     """
     base = open_archive(path, limits)
+    if base.kind != "monthly":
+        raise RegistryError(
+            f"{path.name}: changes of one week by its members, not the full registry; next: {ADD}, the monthly release"
+        )
     stale, newer = [], []
     for weekly in weeklies:
         days = weekly_days(weekly.name)

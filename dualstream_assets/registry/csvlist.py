@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dualstream_assets.registry.errors import ListUnreadable
 
@@ -17,10 +17,13 @@ NO_NPI = "0000000000"
 NO_DAY = ("", "0", "00000000", "TBD")
 YEARS = (1950, 2200)
 """A date outside is a typing error or a shifted column: not understood."""
-_DAY = r"^\s*(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/\d{4})(?:[T\s].*)?$"
+_DAY = r"^\s*([0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}/[0-9]{1,2}/[0-9]{4})(?:[T\s].*)?$"
+_OPEN_END = r"^(?:12/31/9999|9999-12-31|99991231)(?:[T\s].*)?$"
 BLOCK_BYTES = 8 << 20
 RECORD_BYTES = 16 << 20
 _EDGE_BYTES = 1 << 16
+_END, _END_MARK = "end", "\x1e"
+_BLANK_LINES = re.compile(rb"\n(?:[ \t]*\n)+")
 
 
 def read(
@@ -28,88 +31,96 @@ def read(
     needed: Sequence[str],
     optional: Sequence[str] = (),
     shape: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
-) -> pl.DataFrame:
-    """The needed columns (and those of the optional ones that there are) as text, under these names.
+) -> tuple[pl.DataFrame, int]:
+    """The needed columns (and those of the optional ones that there are) as text, under these names; and ragged rows.
 
     A column is found by its letters and digits: case, spaces and underscores do not matter. Bytes that are not UTF-8
-    (ISO-8859-1 extracts) only touch names of people. Polars would hold the whole file: it is given blocks.
+    (ISO-8859-1 extracts) only touch names of people. Polars would hold the whole file: it is given blocks. A ragged row
+    has more or fewer fields than the header: an unquoted comma shifts what stands behind it. It is kept and counted.
 
     Args:
         shape: makes of each block what is kept of it, where that takes less memory than the text.
 
     Raises:
-        ListUnreadable: empty, an HTML page, a ZIP, cut off, no CSV, or without a needed column.
+        ListUnreadable: empty, an HTML page, a ZIP, cut off, no CSV, without a needed column (or with two of the name),
+            or a value that runs over several lines: these lists have none, so it is a double quote without its pair.
     """
     import polars as pl
 
     _refuse_other(path)
     frames: list[pl.DataFrame] = []
-    try:
-        for block in _blocks(path):
-            rows = pl.read_csv(
-                block,
-                infer_schema=False,
-                encoding="utf8-lossy",
-                columns=_positions(path, block, needed, optional),
-            )
-            rows.columns = [_named(name, (*needed, *optional)) for name in rows.columns]
-            frames.append(shape(rows))
-        return pl.concat(frames)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ListUnreadable(
-            f"{path.name}: not readable as CSV ({str(error).splitlines()[0][:120]}); download it again"
-        ) from error
+    ragged = 0
+    with path.open("rb") as file:
+        header = _split(file.readline(_EDGE_BYTES).removeprefix(b"\xef\xbb\xbf"))
+        places = _places(path, header, (*needed, *optional), needed)
+        for body, line in _blocks(path, file):
+            text = _parsed(path, body, line, len(header), places)
+            ragged += int((text[_END] != _END_MARK).sum())
+            frames.append(shape(text.drop(_END)))
+    return pl.concat(frames), ragged
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    """Whole records, each time behind the header row; at least one block.
+def _blocks(path: Path, file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Whole lines behind the header and the number of the first; at least one block.
 
     Raises:
-        ListUnreadable: a record that does not end, for want of a line end or of a closing quote.
+        ListUnreadable: a line that does not end.
     """
-    with path.open("rb") as file:
-        header = file.readline(RECORD_BYTES).removeprefix(b"\xef\xbb\xbf")
-        held, lines, first = b"", 1, True
-        while more := file.read(BLOCK_BYTES):
-            held += more
-            end = _records_end(held)
-            if end:
-                yield header + held[:end]
-                lines += held.count(b"\n", 0, end)
-                held, first = held[end:], False
-            if len(held) > RECORD_BYTES:
-                raise ListUnreadable(
-                    f"{path.name}: the record on line {lines + 1:,} does not end within {RECORD_BYTES:,} bytes"
-                    " (a double quote without its pair?); download it again, or put that line right"
-                )
-        if held or first:
-            yield header + held
-
-
-def _records_end(held: bytes) -> int:
-    """Where the last whole record ends: behind the last line break that stands outside quotes."""
-    end = held.rfind(b"\n") + 1
-    odd = held.count(b'"', 0, end) % 2
-    while end and odd:
-        before = held.rfind(b"\n", 0, end - 1) + 1
-        odd ^= held.count(b'"', before, end) % 2
-        end = before
-    return end
-
-
-def _positions(path: Path, block: bytes, needed: Sequence[str], optional: Sequence[str]) -> list[int]:
-    header = next(csv.reader([block.partition(b"\n")[0].decode("latin-1").strip("\r")]))
-    actual = {_plain(name): number for number, name in enumerate(header)}
-    for column in needed:
-        if _plain(column) not in actual:
+    held, line, first = b"", 2, True
+    while more := file.read(BLOCK_BYTES):
+        held += more
+        end = held.rfind(b"\n") + 1
+        if end:
+            yield held[:end], line
+            line += held.count(b"\n", 0, end)
+            held, first = held[end:], False
+        if len(held) > RECORD_BYTES:
             raise ListUnreadable(
-                f"{path.name}: no column {column!r} (it has {', '.join(header[:6])}, …); give the file as published"
+                f"{path.name}: line {line:,} does not end within {RECORD_BYTES:,} bytes;"
+                " download it again, or put that line right"
             )
-    return sorted(actual[_plain(column)] for column in (*needed, *optional) if _plain(column) in actual)
+    if held or first:
+        yield held, line
 
 
-def _named(name: str, known: Sequence[str]) -> str:
-    return next(column for column in known if _plain(column) == _plain(name))
+def _parsed(path: Path, body: bytes, line: int, width: int, places: Mapping[int, str]) -> pl.DataFrame:
+    """The columns at `places`, and `_END`: what stands behind the last column, the mark where a row is not ragged."""
+    import polars as pl
+
+    plain = body.replace(b"\r\n", b"\n")
+    plain = _BLANK_LINES.sub(b"\n", b"\n" + plain + b"\n")[1:]
+    names = ",".join([*map(str, range(width)), _END])
+    try:
+        rows = pl.read_csv(
+            names.encode() + b"\n" + plain.replace(b"\n", b"," + _END_MARK.encode() + b"\n"),
+            infer_schema=False,
+            encoding="utf8-lossy",
+            columns=[*sorted(places), width],
+            truncate_ragged_lines=True,
+            empty_string_is_null=False,
+        )
+    except pl.exceptions.PolarsError:
+        rows = None  # its message holds what the row says of a person
+    if rows is None or rows.height != plain.count(b"\n") or body.count(b'"') % 2:
+        odd = (n for n, text in enumerate(body.split(b"\n"), line) if text.count(b'"') % 2)
+        raise ListUnreadable(
+            f"{path.name}: not readable as CSV from line {next(odd, line):,} on (a double quote without its pair?);"
+            " download it again, or put that line right"
+        )
+    return rows.rename({str(place): name for place, name in places.items()})
+
+
+def _places(path: Path, header: Sequence[str], known: Sequence[str], needed: Sequence[str]) -> dict[int, str]:
+    """Position -> the name that we give the column."""
+    actual = [_plain(name) for name in header]
+    for column in known:
+        count = actual.count(_plain(column))
+        if count > 1 or (count == 0 and column in needed):
+            raise ListUnreadable(
+                f"{path.name}: {count or 'no'} column{'s' if count else ''} {column!r} among its {len(header)} columns;"
+                " give the file as published, with its header row"
+            )
+    return {actual.index(_plain(column)): column for column in known if _plain(column) in actual}
 
 
 def npi(column: str) -> pl.Expr:
@@ -117,7 +128,7 @@ def npi(column: str) -> pl.Expr:
     import polars as pl
 
     text = pl.col(column).str.strip_chars()
-    return pl.when(text.str.contains(r"^\d{10}$") & (text != NO_NPI)).then(text).alias("npi")
+    return pl.when(text.str.contains(r"^[0-9]{10}$") & (text != NO_NPI)).then(text).alias("npi")
 
 
 def day(column: str) -> pl.Expr:
@@ -148,7 +159,7 @@ def compact_day(column: str) -> pl.Expr:
     """YYYYMMDD; 00000000 is null, and so is a year outside `YEARS`."""
     import polars as pl
 
-    text = pl.col(column).str.extract(r"^\s*(\d{8})\s*$")
+    text = pl.col(column).str.extract(r"^\s*([0-9]{8})\s*$")
     return _in_our_time(text.str.to_date("%Y%m%d", strict=False))
 
 
@@ -173,9 +184,14 @@ def is_unparsed(column: str, parsed: pl.Expr) -> pl.Expr:
     return ~stated.is_in(list(NO_DAY)) & parsed.is_null()
 
 
-def unparsed(text: pl.DataFrame, column: str, parsed: pl.Expr) -> int:
-    """How many values are so."""
-    return int(text.select(is_unparsed(column, parsed).sum()).item())
+def unparsed(text: pl.DataFrame, column: str, parsed: pl.Expr, *, ends: bool = False) -> int:
+    """How many values are so; of the ends of a time, 12/31/9999 says that it is open."""
+    import polars as pl
+
+    strange = is_unparsed(column, parsed)
+    if ends:
+        strange &= ~pl.col(column).fill_null("").str.strip_chars().str.contains(_OPEN_END)
+    return int(text.select(strange.sum()).item())
 
 
 def _plain(name: str) -> str:
@@ -196,11 +212,16 @@ def _refuse_other(path: Path) -> None:
     if start.lstrip(b"\xef\xbb\xbf \t\r\n")[:5].lower() in (b"<!doc", b"<html"):
         raise ListUnreadable(f"{path.name}: an HTML page, not the list; download it again")
     header, last = start.partition(b"\n")[0], end.rpartition(b"\n")[2]
-    if last.strip() and _fields(last) < _fields(header):
+    if b"\r" in header.rstrip(b"\r") or len(header) == _EDGE_BYTES:
         raise ListUnreadable(
-            f"{path.name}: cut off, the last line has {_fields(last)} of {_fields(header)} columns; download it again"
+            f"{path.name}: its header row has no line end (LF or CRLF); give the file as published"
+        )
+    has, needs = len(_split(last)), len(_split(header))
+    if last.strip() and has < needs:
+        raise ListUnreadable(
+            f"{path.name}: cut off, the last line has {has} of {needs} columns; download it again"
         )
 
 
-def _fields(line: bytes) -> int:
-    return len(next(csv.reader([line.decode("latin-1").strip("\r")])))
+def _split(line: bytes) -> list[str]:
+    return next(csv.reader([line.decode("latin-1").replace("\r", "").rstrip("\n")]), [])

@@ -45,6 +45,8 @@ OTHER_TYPE = "(other)"
 ENDPOINT_BLOCK_BYTES = 8 << 20
 """Smaller than npidata's: every row is looked at, so what a block needs while it is worked on is a multiple of it."""
 _MAILTO = "mailto:"
+_AT = "[@\uff20]"
+"""Also the full-width one, which `extract` makes plain."""
 
 
 @dataclass
@@ -136,8 +138,8 @@ def _candidates(rows: Rows, counts: EndpointCounts) -> pl.DataFrame:
     import polars as pl
 
     named = rows.frame.rename(dict(zip(ENDPOINT_PROJECTION, _SHORT, strict=True)))
-    in_description = named["description"].str.contains("@", literal=True)
-    has_at = named["endpoint"].str.contains("@", literal=True) | in_description
+    in_description = named["description"].str.contains(_AT)
+    has_at = named["endpoint"].str.contains(_AT) | in_description
     _count_types(named, has_at, counts)
     address = pl.col("lower").str.strip_prefix(_MAILTO).str.strip_suffix(".")
     stated = (pl.col("affiliated") == "Y") & (pl.col("affiliation") != "")

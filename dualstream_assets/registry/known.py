@@ -33,6 +33,9 @@ KINDS: Mapping[str, tuple[ListKind, ...]] = {
 
 STRANGE_SHARE = 0.01
 """Of the NPIs or dates that a list states, those not understood."""
+RAGGED_SHARE = 0.001
+"""Of the rows of a list that drops nobody, those with too many or too few columns; in an exclusion list none may be so:
+an NPI that is shifted out of its column would be mailed."""
 FULL_REPORT_DAYS = 365
 """The deactivation report goes back to 2005; one that begins less than this before its day is only the changes."""
 QUARTERLY_DAYS = 61
@@ -81,7 +84,7 @@ def list_finding(
         return Finding(kind, Verdict.UNKNOWN, f"{kind} is missing: unknown ({cure})")
     day, oldest_allowed = date.fromisoformat(source["day"]), _age_limit(kind, source, limits)
     dated = _dated(day, source["day_from"], today, oldest_allowed, "limits.list_age_days")
-    wrong = dated or _incomplete(kind, source, floors, rows_before, oldest) or _strange(source)
+    wrong = dated or _incomplete(kind, source, floors, rows_before, oldest) or _strange(kind, source)
     if wrong:
         verdict = Verdict.PASS if kind in OPTIONAL else Verdict.UNKNOWN if dated else Verdict.FAIL
         return Finding(kind, verdict, f"{kind} ({source['file']}) {wrong} ({cure})")
@@ -248,9 +251,12 @@ def _incomplete(
     return None
 
 
-def _strange(source: Mapping[str, Any]) -> str | None:
+def _strange(kind: ListKind, source: Mapping[str, Any]) -> str | None:
     if not source["npis"]:
         return "has rows, but no row states an NPI"
+    ragged, rows = source.get("ragged", 0), source["rows"]
+    if ragged > (0 if kind in EXCLUSIONS else RAGGED_SHARE * rows):
+        return f"has {ragged:,} of {rows:,} rows with too many or too few columns (a comma without quotes?)"
     for what, bad in (("dates", "unparsed_dates"), ("npis", "bad_npis")):
         if source[bad] > STRANGE_SHARE * source[what]:
             return f"has {source[bad]:,} of {source[what]:,} {what} that were not understood"

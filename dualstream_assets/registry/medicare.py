@@ -38,7 +38,7 @@ class ListKind(StrEnum):
 
 OPTIONAL = frozenset({ListKind.PPEF})
 """Lists that may be left out: their absence is not an unknown."""
-_NPI = re.compile(r"\d{10}")
+_NPI = re.compile(r"[0-9]{10}")
 _ROWS_AT_ONCE = 20_000
 EXCLUSIONS = (ListKind.DEACTIVATED, ListKind.LEIE, ListKind.REVOKED, ListKind.OPT_OUT)
 
@@ -75,6 +75,7 @@ class ListTable:
         bad_npis: of these, without an NPI of ten digits.
         dates: dates that are stated.
         unparsed_dates: of these, not understood.
+        ragged: rows with more or fewer fields than the header: a comma too many shifts what stands behind it.
         newest: the newest day that the list itself states, None where it states none that tells its age.
         oldest: its oldest first day.
     """
@@ -87,6 +88,7 @@ class ListTable:
     unparsed_dates: int = 0
     newest: date | None = None
     oldest: date | None = None
+    ragged: int = 0
 
 
 def read_list(kind: ListKind, path: Path, limits: Limits | None = None) -> ListTable:
@@ -121,7 +123,7 @@ def read_revalidation(path: Path) -> ListTable:
             [series for name, column in columns.items() for series in csvlist.days_of(text, column, name)]
         )
 
-    rows = csvlist.read(path, ("National Provider Identifier", *columns.values()), shape=shape)
+    rows, ragged = csvlist.read(path, ("National Provider Identifier", *columns.values()), shape=shape)
     strange = sum(int(rows[f"strange_{name}"].sum()) for name in columns)
     dates = strange + sum(rows[name].count() for name in columns)
     total, bad = rows.height, rows["npi"].null_count()
@@ -155,7 +157,7 @@ def read_revalidation(path: Path) -> ListTable:
             pl.lit(None, pl.Boolean).alias("enrolled"),
         )
     )
-    return ListTable(frame, total, total, bad, dates, strange)
+    return ListTable(frame, total, total, bad, dates, strange, ragged=ragged)
 
 
 def read_ppef(path: Path) -> ListTable:
@@ -165,14 +167,14 @@ def read_ppef(path: Path) -> ListTable:
     """
     import polars as pl
 
-    rows = csvlist.read(path, ("NPI",), shape=lambda text: text.select(npi("NPI").cast(pl.Int64)))
+    rows, ragged = csvlist.read(path, ("NPI",), shape=lambda text: text.select(npi("NPI").cast(pl.Int64)))
     sorted_npis = rows["npi"].drop_nulls().sort()
     frame = sorted_npis.filter(sorted_npis.ne_missing(sorted_npis.shift())).to_frame()
     if frame.is_empty():
         raise ListUnreadable(
             f"{path.name}: no row has an NPI; give PPEF_Enrollment_Extract_….csv as published"
         )
-    return ListTable(frame, rows.height, rows.height, rows["npi"].null_count())
+    return ListTable(frame, rows.height, rows.height, rows["npi"].null_count(), ragged=ragged)
 
 
 def mark_enrolled(revalidation: pl.DataFrame, ppef: pl.DataFrame) -> pl.DataFrame:
@@ -192,7 +194,7 @@ def read_leie(path: Path) -> ListTable:
     """OIG's LEIE (`UPDATED.csv`): dates YYYYMMDD, 00000000 for none; most rows have no NPI and match by name only."""
     import polars as pl
 
-    text = csvlist.read(path, ("LASTNAME", "FIRSTNAME", "NPI", "STATE", "EXCLDATE", "REINDATE"))
+    text, ragged = csvlist.read(path, ("LASTNAME", "FIRSTNAME", "NPI", "STATE", "EXCLDATE", "REINDATE"))
     rows = text.select(
         pl.lit(ListKind.LEIE.value).alias("list"),
         npi("NPI"),
@@ -208,8 +210,9 @@ def read_leie(path: Path) -> ListTable:
         for name in ("last_name", "first_name", "state")
     )
     none = text["NPI"].fill_null("").str.strip_chars().is_in(["", csvlist.NO_NPI])
-    strange = sum(unparsed(text, column, compact_day(column)) for column in ("EXCLDATE", "REINDATE"))
-    return _table(rows, frame, int((~none).sum()), strange)
+    strange = unparsed(text, "EXCLDATE", compact_day("EXCLDATE"))
+    strange += unparsed(text, "REINDATE", compact_day("REINDATE"), ends=True)
+    return replace(_table(rows, frame, int((~none).sum()), strange), ragged=ragged)
 
 
 def read_revoked(path: Path) -> ListTable:
@@ -263,7 +266,7 @@ def newest_day(table: ListTable) -> date | None:
 def _dated_list(path: Path, kind: ListKind, since: str, until: str, updated: str | None = None) -> ListTable:
     import polars as pl
 
-    text = csvlist.read(path, ("NPI", since, until), (updated,) if updated else ())
+    text, ragged = csvlist.read(path, ("NPI", since, until), (updated,) if updated else ())
     rows = text.select(
         pl.lit(kind.value).alias("list"),
         npi("NPI"),
@@ -271,8 +274,8 @@ def _dated_list(path: Path, kind: ListKind, since: str, until: str, updated: str
         day(until).alias("until"),
         *_no_name(),
     )
-    strange = unparsed(text, since, day(since)) + unparsed(text, until, day(until))
-    table = _table(rows, rows.drop_nulls("npi"), rows.height, strange)
+    strange = unparsed(text, since, day(since)) + unparsed(text, until, day(until), ends=True)
+    table = replace(_table(rows, rows.drop_nulls("npi"), rows.height, strange), ragged=ragged)
     if updated is None:
         return table
     stated = text.select(day(updated).max()).item() if updated in text.columns else None

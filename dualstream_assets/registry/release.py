@@ -145,6 +145,11 @@ def check_release(path: Path, limits: Limits) -> None:
         RegistryError: what is wrong with the file, and the cure.
     """
     archive = open_archive(path, limits)
+    named = "weekly" if weekly_days(path.name) else "monthly" if month_of(path.name) else archive.kind
+    if archive.kind != named:
+        raise RegistryError(
+            f"{path.name}: {named} by its name, {archive.kind} by its members; give the file under its published name"
+        )
     check_headers(archive)
     for layout in LAYOUTS:
         for _ in read_blocks(archive, archive.member(layout.prefix)):
@@ -243,6 +248,7 @@ def list_source(file: ListFile, table: ListTable) -> dict[str, Any]:
         "bad_npis": table.bad_npis,
         "dates": table.dates,
         "unparsed_dates": table.unparsed_dates,
+        "ragged": table.ragged,
     }
 
 

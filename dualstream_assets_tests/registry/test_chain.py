@@ -8,7 +8,7 @@ import pytest
 
 from dualstream_assets.estate.model import Limits
 from dualstream_assets.registry.chain import find_chain, open_chain, stamp_of, unlike, verified_facts
-from dualstream_assets.registry.errors import TruncatedZip
+from dualstream_assets.registry.errors import RegistryError, TruncatedZip
 from dualstream_assets_tests.registry.making import filed, person, release_zip, weekly_zip
 
 LIMITS = Limits(zip_ratio=1000)
@@ -92,6 +92,12 @@ def test_a_monthly_release_is_no_increment(base: Path, tmp_path: Path) -> None:
     chain = open_chain(base, LIMITS, [other])
     assert chain.increments == ()
     assert "not a weekly" in chain.skipped[0].why
+
+
+def test_a_weekly_is_no_base_whatever_its_name(tmp_path: Path) -> None:
+    path = weekly_zip(tmp_path, [person(A)], name="NPPES_Data_Dissemination_November_2026_V2.zip")
+    with pytest.raises(RegistryError, match=r"November_2026_V2\.zip: changes of one week.*release add"):
+        open_chain(path, LIMITS)
 
 
 def test_a_release_that_states_no_day_takes_no_increment(tmp_path: Path) -> None:

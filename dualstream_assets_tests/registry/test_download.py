@@ -26,6 +26,7 @@ from dualstream_assets.registry.errors import DownloadFailed
 from dualstream_assets.registry.medicare import ListKind
 from dualstream_assets.registry.published import EVERYTHING, Sources
 from dualstream_assets.registry.release import find_lists, find_release
+from dualstream_assets_tests.registry.making import weekly_zip
 
 CHANGED = datetime(2026, 11, 9, 12, tzinfo=UTC)
 LIMITS = Limits(zip_ratio=1000)
@@ -105,7 +106,7 @@ def published(lab_estate: Estate) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def site(published: dict[str, bytes]) -> Iterator[Site]:
+def site(published: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     nppes = [name for name in published if name.startswith("NPPES")]
     old = "NPPES_Data_Dissemination_October_2026_V2.zip"
     weekly = "NPPES_Data_Dissemination_110926_111526_Weekly_V2.zip"
@@ -113,7 +114,7 @@ def site(published: dict[str, bytes]) -> Iterator[Site]:
     page = "".join(f"<li><a href='./{name}'>{name}</a></li>" for name in links)
     made = Site({"/nppes/NPI_Files.html": f"<html>{page}</html>".encode()})
     made.files |= {f"/nppes/{name}": published[name] for name in nppes}
-    made.files[f"/nppes/{weekly}"] = published[MONTHLY]
+    made.files[f"/nppes/{weekly}"] = weekly_zip(tmp_path_factory.mktemp("site"), name=weekly).read_bytes()
     made.files["/exclusions/UPDATED.csv"] = published["UPDATED.csv"]
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(made))
     made.url = f"http://127.0.0.1:{server.server_port}"

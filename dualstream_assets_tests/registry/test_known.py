@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from dualstream_assets.registry.known import (
     said_of,
     verdict_of,
 )
-from dualstream_assets.registry.medicare import OPTIONAL, ListKind
+from dualstream_assets.registry.medicare import EXCLUSIONS, OPTIONAL, ListKind
 from dualstream_assets.registry.shelf import save
 from dualstream_assets.registry.sizes import FLOORS, floors_of
 from dualstream_assets.sending.gate import assess
@@ -32,7 +31,6 @@ from dualstream_assets.settings import Settings
 from dualstream_assets.store.database import Database
 from dualstream_assets.store.evidence import Subject, Verdict, newest
 from dualstream_assets.workplace import Endpoints, Workplace
-from dualstream_assets_tests.registry.making import deactivation_report
 from dualstream_assets_tests.sending.fakes import make_green
 
 TODAY = date(2026, 11, 30)
@@ -151,6 +149,36 @@ def test_a_few_strange_values_are_said_and_many_are_a_failure(what: str) -> None
         list_finding(ListKind.LEIE, {**source(), what: 11}, TODAY, LIMITS, floors=SMALL).verdict
         is Verdict.FAIL
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "ragged", "wrong"),
+    [
+        *((kind, 1, True) for kind in EXCLUSIONS),
+        *((kind, 0, False) for kind in ListKind),
+        (ListKind.REVALIDATION, 1, False),
+        (ListKind.REVALIDATION, 2, True),
+        (ListKind.PPEF, 1, False),
+        (ListKind.PPEF, 2, True),
+    ],
+)
+def test_one_ragged_row_spoils_a_list_that_drops_people(kind: ListKind, ragged: int, wrong: bool) -> None:
+    found = list_finding(kind, source("2026-11-20", ragged=ragged), TODAY, LIMITS, floors=SMALL)
+    assert ("rows with too many or too few columns" in found.said) is wrong
+    assert (found.verdict is Verdict.FAIL) is (wrong and kind not in OPTIONAL)
+
+
+def test_an_npi_that_a_comma_shifts_out_of_its_column_shuts_the_gate(tmp_path: Path) -> None:
+    header = "LASTNAME,FIRSTNAME,BUSNAME,NPI,STATE,EXCLDATE,REINDATE\n"
+    for name, says in (
+        ('"A,B CORP"', "pass: leie of"),
+        ("A,B CORP", "fail: leie (UPDATED.csv) has 1 of 1,000 rows"),
+    ):
+        rows = [f"DOE,JANE,,{A},NY,20261020,00000000\n"] * 999 + [
+            f"DOE,JANE,{name},{A},NY,20261020,00000000\n"
+        ]
+        (tmp_path / "UPDATED.csv").write_text(header + "".join(rows))
+        assert [line for line in list_lines(tmp_path, TODAY, LIMITS, SMALL) if line.startswith(says)]
 
 
 @pytest.mark.parametrize("kind", ListKind)
@@ -338,37 +366,3 @@ def test_a_shorter_list_is_seen_also_when_another_list_came_meanwhile(workplace:
     assert "deactivated (list.csv) has 10 rows" in row.evidence
     (workplace.paths.registry / "exclusions.known.json").unlink()
     assert verdict_of(look_at_lists(workplace, "exclusions", "cms/exclusions")) == "pass"
-
-
-def test_the_lists_beside_a_release_are_said_one_a_line(tmp_path: Path) -> None:
-    deactivation_report(tmp_path / "NPPES_Deactivated_NPI_Report_110826_V2.zip", [(A, "10/09/2026")])
-    header = "NPI,Optout Effective Date,Optout End Date\n"
-    for day in ("2026.09.08", "2026.11.08"):
-        (tmp_path / f"Opt_Out_Affidavits_{day}.csv").write_text(f"{header}{A},1/1/2026,1/1/2028\n")
-    (tmp_path / "UPDATED.csv").write_text("<html>")
-    old = datetime(2026, 1, 2, tzinfo=UTC).timestamp()
-    reval = tmp_path / "revalidation_base.csv"
-    reval.write_text(f"National Provider Identifier,Revalidation Due Date,Adjusted Due Date\n{A},TBD,\n")
-    os.utime(reval, (old, old))
-    lines = list_lines(tmp_path, TODAY, LIMITS, SMALL)
-    assert lines[0].startswith("unknown: revalidation (revalidation_base.csv) is 332 days old, more than 45")
-    assert "begins on 2026-10-09: only the changes" in lines[1]
-    assert lines[2].startswith("fail: leie: UPDATED.csv: an HTML page")
-    assert lines[3].startswith("unknown: revoked is missing")
-    assert lines[4] == "pass: opt_out of 2026-11-08, 1 rows"
-    assert lines[5] == "pass: ppef not given (optional)"
-
-
-@pytest.mark.parametrize(("seed", "domains"), [(None, 320), (1, 10), (2, 40)])
-def test_the_labs_lists_are_good_on_its_first_day_and_for_two_weeks(
-    lab_estate: Estate, tmp_path: Path, seed: int | None, domains: int
-) -> None:
-    from dualstream_assets.lab.release import write_release
-    from dualstream_assets.lab.world import World
-
-    assert lab_estate.lab is not None
-    write_release(World.build(seed or lab_estate.lab.seed, domains, lab_estate), tmp_path)
-    first = lab_estate.lab.epoch.date()
-    for day in (first, first + timedelta(days=14)):
-        lines = list_lines(tmp_path, day, lab_estate.limits, SMALL)
-        assert [line for line in lines if not line.startswith("pass: ")] == []

@@ -238,11 +238,11 @@ def test_a_last_line_without_its_line_end_is_not_cut_off(tmp_path: Path) -> None
 def test_a_list_read_in_blocks_is_the_list_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bytes_each: int
 ) -> None:
-    """No record is lost or split at a border, also not one with a line break inside quotes."""
+    """No record is lost or split at a border."""
     monkeypatch.setattr(csvlist, "BLOCK_BYTES", bytes_each)
     header = "NPI,Name,Optout Effective Date,Optout End Date\n"
     npis = [str(1003000126 + n) for n in range(50)]
-    rows = [f'{npi},"A\nB, C{"x" * (n % 7)}",1/{n % 28 + 1}/2026,1/1/2028\n' for n, npi in enumerate(npis)]
+    rows = [f'{npi},"A ""B"", C{"x" * (n % 7)}",1/{n % 28 + 1}/2026,1/1/2028\n' for n, npi in enumerate(npis)]
     table = read_opt_out(put(tmp_path, (header + "".join(rows)).rstrip("\n")))
     assert table.frame["npi"].to_list() == npis
     assert [day.day for day in table.frame["since"]] == [n % 28 + 1 for n in range(50)]
@@ -257,12 +257,120 @@ def test_an_npi_that_begins_with_zero_keeps_it(tmp_path: Path) -> None:
     assert table.frame["npi"].to_list() == ["0123456789"]
 
 
-@pytest.mark.parametrize("tail", ['"never closed\n' + "x,y,z\n" * 200, "x" * 2000])
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        ('"never closed\n' + "x,y,z\n" * 200, "not readable as CSV from line 3 on"),
+        ("x" * 2000, "line 3 does not end within 500 bytes"),
+    ],
+)
 def test_a_record_that_does_not_end_is_refused_and_not_gathered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: str, said: str
 ) -> None:
     monkeypatch.setattr(csvlist, "BLOCK_BYTES", 100)
     monkeypatch.setattr(csvlist, "RECORD_BYTES", 500)
     text = f"NPI,Optout Effective Date,Optout End Date\n{A},1/1/2026,1/1/2028\n{tail}"
-    with pytest.raises(ListUnreadable, match="the record on line 3 does not end within 500 bytes"):
+    with pytest.raises(ListUnreadable, match=said):
         read_opt_out(put(tmp_path, text + f"\n{A},1/1/2026,1/1/2028\n"))
+
+
+WHOLE = f"DOE,JANE,,{A},NY,20200101,00000000\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "ragged"),
+    [
+        (WHOLE, 0),
+        (f"DOE,JANE,A,B CORP,{A},NY,20200101,00000000\n", 1),
+        (f"DOE,JANE,A, B, C CORP,{A},NY,20200101,00000000\n", 1),
+        (f'DOE,JANE,"A, B CORP",{A},NY,20200101,00000000\n', 0),
+        (f'"DOE","JANE","A ""B"" CORP","{A}","NY","20200101",""\n', 0),
+        (f"DOE,JANE,,{A},NY,20200101\n", 1),
+        (f"DOE,JANE,,{A},NY,20200101,\n", 0),
+        (f"DOE,JANE,,{A},NY,20200101,,\n", 1),
+        ("DOE\n", 1),
+        ("\n \n\n", 0),
+        (f"DOE,JANE,6 PUMP,{A},NY,20200101,00000000,,,,,\n", 1),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_row_with_too_many_or_too_few_columns_is_counted(
+    tmp_path: Path, row: str, ragged: int, end: str
+) -> None:
+    """`A,B CORP` without quotes shifts the NPI out of its column, and nobody would see it."""
+    table = read_leie(put(tmp_path, (LEIE + WHOLE + row + WHOLE).replace("\n", end)))
+    assert (table.ragged, table.rows) == (ragged, 2 + bool(row.strip()))
+    assert table.frame["npi"].to_list().count(A) >= 2
+
+
+def test_every_list_counts_its_ragged_rows(tmp_path: Path) -> None:
+    opted = read_opt_out(
+        put(tmp_path, f"NPI,Name,Optout Effective Date,Optout End Date\n{A},DOE, JANE,1/1/2026,1/1/2028\n")
+    )
+    revoked = read_revoked(
+        put(
+            tmp_path, f"NPI,REVOCATION_EFCTV_DT,REENROLLMENT_BAR_EXPRTN_DT\n{A},01/01/2025\n{A},01/01/2025,\n"
+        )
+    )
+    due = read_revalidation(put(tmp_path, f"{REVALIDATION}I1,{A},TBD\nI2,{B},TBD,\n"))
+    enrolled = read_ppef(put(tmp_path, f"NPI,NAME\n{A},DOE, JANE\n{B},X\n"))
+    assert (opted.ragged, revoked.ragged, due.ragged, enrolled.ragged) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("between", [0, 1, 50])
+def test_two_lone_quotes_do_not_swallow_the_rows_between_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: int
+) -> None:
+    first = f'DOE,JANE,"ACME,{A},NY,20200101,00000000\n'
+    last = f'DOE,JANE,ACME",{A},NY,20200101,00000000\n'
+    path = put(tmp_path, LEIE + WHOLE + first + WHOLE * between + last + WHOLE)
+    for size in (40, 1000, 8 << 20):
+        monkeypatch.setattr(csvlist, "BLOCK_BYTES", size)
+        with pytest.raises(ListUnreadable, match="not readable as CSV from line 3 on") as error:
+            read_leie(path)
+        assert "DOE" not in str(error.value)
+
+
+def test_a_quote_behind_a_quoted_value_is_refused_without_the_value(tmp_path: Path) -> None:
+    with pytest.raises(ListUnreadable, match="not readable as CSV from line 2 on") as error:
+        read_leie(put(tmp_path, f'{LEIE}"DOE" INC,JANE,,{A},NY,20200101,00000000\n'))
+    assert "DOE" not in str(error.value)
+
+
+def test_a_column_name_that_stands_twice_is_refused_where_it_is_needed(tmp_path: Path) -> None:
+    again = LEIE.replace("BUSNAME", "npi")
+    with pytest.raises(ListUnreadable, match="2 columns 'NPI' among its 7 columns"):
+        read_leie(put(tmp_path, again + WHOLE))
+    other = put(tmp_path, "X,X,NPI,Optout Effective Date,Optout End Date\n" + f"1,2,{A},1/1/2026,1/1/2028\n")
+    assert read_opt_out(other).frame["npi"].to_list() == [A]
+
+
+@pytest.mark.parametrize("last", ["", "\n", "\nDOE,JA"])
+def test_a_list_with_old_line_ends_is_refused(tmp_path: Path, last: str) -> None:
+    with pytest.raises(ListUnreadable, match="header row has no line end"):
+        read_leie(put(tmp_path, (LEIE + WHOLE * 3).replace("\n", "\r") + last))
+
+
+def test_a_list_without_its_header_row_says_no_name(tmp_path: Path) -> None:
+    with pytest.raises(ListUnreadable, match="no column 'LASTNAME' among its 7 columns") as error:
+        read_leie(put(tmp_path, WHOLE * 2))
+    assert "DOE" not in str(error.value)
+
+
+@pytest.mark.parametrize("stated", ["12/31/9999", "9999-12-31", "12/31/9999 00:00"])
+def test_the_end_of_time_is_an_open_end_and_no_strange_date(tmp_path: Path, stated: str) -> None:
+    header = "NPI,REVOCATION_EFCTV_DT,REENROLLMENT_BAR_EXPRTN_DT\n"
+    table = read_revoked(put(tmp_path, f"{header}{A},01/01/2025,{stated}\n"))
+    assert (table.frame["until"].to_list(), table.unparsed_dates, table.dates) == ([None], 0, 1)
+    first = read_revoked(put(tmp_path, f"{header}{A},{stated},01/01/2028\n"))
+    assert first.unparsed_dates == 1
+    leie = read_leie(put(tmp_path, f"{LEIE}DOE,JANE,,{A},NY,20200101,99991231\n"))
+    assert (leie.frame["until"].to_list(), leie.unparsed_dates) == ([None], 0)
+
+
+def test_digits_of_other_scripts_are_no_npi(tmp_path: Path) -> None:
+    other = "".join(chr(0x660 + int(digit)) for digit in A)
+    table = read_leie(put(tmp_path, f"{LEIE}DOE,JANE,,{other},NY,20200101,00000000\n"))
+    assert (table.frame["npi"].to_list(), table.bad_npis) == ([None], 1)
+    with pytest.raises(ListUnreadable, match="no row begins with an NPI"):
+        read_deactivated(deactivation_report(tmp_path / "report.zip", [(other, "03/01/2024")]))

@@ -21,7 +21,7 @@ from dualstream_assets.registry.release import (
 )
 from dualstream_assets.registry.report import inspect
 from dualstream_assets.store.files import DiskFull
-from dualstream_assets_tests.registry.making import filed, line, person, release_zip
+from dualstream_assets_tests.registry.making import filed, line, person, release_zip, weekly_zip
 
 LIMITS = Limits(zip_ratio=1000)
 NPI = "1003000126"
@@ -280,14 +280,21 @@ def test_what_a_failed_download_leaves_is_refused(tmp_path: Path, content: bytes
 
 
 def test_a_weekly_is_added_like_a_monthly(tmp_path: Path) -> None:
-    path = release_zip(
-        tmp_path,
-        [person(NPI)],
-        [filed(NPI, "a@clinic.example")],
-        name="NPPES_Data_Dissemination_110226_110826_Weekly_V2.zip",
-    )
+    path = weekly_zip(tmp_path, [person(NPI)], [filed(NPI, "a@clinic.example")])
     (added,) = add([path], tmp_path / "inbox", LIMITS)
     assert find_weeklies(tmp_path / "inbox", date(2026, 11, 1)) == [added.path]
+
+
+def test_a_weekly_under_a_monthly_name_or_the_reverse_is_refused(tmp_path: Path) -> None:
+    monthly = "NPPES_Data_Dissemination_November_2026_V2.zip"
+    weekly = "NPPES_Data_Dissemination_110926_111526_Weekly_V2.zip"
+    for path, said in (
+        (weekly_zip(tmp_path, [person(NPI)], name=monthly), "monthly by its name, weekly by its members"),
+        (release_zip(tmp_path, [person(NPI)], name=weekly), "weekly by its name, monthly by its members"),
+    ):
+        with pytest.raises(RegistryError, match=said):
+            add([path], tmp_path / "inbox", LIMITS)
+    assert not (tmp_path / "inbox").exists()
 
 
 def test_the_report_names_unreadable_lines_of_both_members_by_number_only(tmp_path: Path) -> None:
