@@ -9,6 +9,7 @@ import pytest
 from dualstream_assets.estate import Estate
 from dualstream_assets.estate.model import Limits
 from dualstream_assets.registry.known import list_lines
+from dualstream_assets.registry.sizes import floors_of
 from dualstream_assets_tests.registry.making import deactivation_report
 
 TODAY = date(2026, 11, 30)
