@@ -23,7 +23,8 @@ from dualstream_assets.audience.decisions import DECIDED, SENT_ON, Decisions, re
 from dualstream_assets.audience.drift import Drift, judge
 from dualstream_assets.audience.manifest import Manifest, read_manifest
 from dualstream_assets.audience.publish import FILES, unfit
-from dualstream_assets.estate import Estate
+from dualstream_assets.audience.tables import self_and_parents
+from dualstream_assets.registry.changed import AUDIENCE_FIT, subjects
 from dualstream_assets.store.evidence import Evidence, Probe, Subject, Verdict, newest, probing, record
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 
     from dualstream_assets.workplace import Workplace
 
-FACT = "audience_fit"
-SOURCE = f"{keys.text(keys.AUDIENCE_INSTITUTIONAL)}:{FACT}"
+SOURCE = f"{keys.text(keys.AUDIENCE_INSTITUTIONAL)}:{AUDIENCE_FIT}"
 VERIFIED_AGAIN = "the audience was built again since; materialize verification/verified_institutional"
 MAILED = ("institutional", "consumer")
 NOTHING = "nothing is published: dagster asset materialize --select 'group:audience' -m dualstream_assets.definitions"
@@ -166,11 +166,6 @@ def _institutional(manifest: Manifest | None) -> str | None:
     return file.sha256 if file else None
 
 
-def subjects(estate: Estate) -> list[Subject]:
-    """What the gate asks for, per stream."""
-    return [Subject(stream, "audience", FACT) for stream in estate.streams]
-
-
 def _named(manifest: Manifest) -> str:
     digest = hashlib.sha256(manifest.text().encode()).hexdigest()[:12]
     return f"{manifest.release.get('name')}, manifest {digest}: whole, disjoint, ruled again, drift seen"
@@ -254,13 +249,10 @@ def _disjoint(workplace: Workplace, manifest: Manifest, published: Published) ->
 def _giants_gone(rows: pl.DataFrame, classifier: Classifier) -> Look:
     dropped = classifier.tables.dropped
     counts = rows.group_by("domain").len()
-    hits = sum(count for name, count in counts.iter_rows() if any(p in dropped for p in _parents(name)))
+    hits = sum(
+        count for name, count in counts.iter_rows() if any(p in dropped for p in self_and_parents(name))
+    )
     return Look(passed=not hits, said=f"{hits:,} of {rows.height:,} rows are a giant's")
-
-
-def _parents(name: str) -> Iterator[str]:
-    labels = name.split(".")
-    return (".".join(labels[i:]) for i in range(len(labels)))
 
 
 def _segment_again(segment: str, rows: pl.DataFrame, classifier: Classifier, decisions: Decisions) -> Look:

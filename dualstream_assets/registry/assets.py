@@ -10,7 +10,6 @@ import dagster as dg
 
 from dualstream_assets import keys
 from dualstream_assets.estate import Estate
-from dualstream_assets.registry.archive import Archive
 from dualstream_assets.registry.chain import Chain, Skipped, find_chain, open_chain, verified_facts
 from dualstream_assets.registry.endpoints import COLUMNS as ENDPOINT_COLUMNS
 from dualstream_assets.registry.errors import RegistryError, ReleaseMissing
@@ -53,15 +52,6 @@ def opened_chain(workplace: Workplace) -> Chain:
     if chain.fingerprint != facts["fingerprint"]:
         raise RegistryError(f"{path.name} or its increments are not what nppes/release found. {again}")
     return replace(chain, skipped=tuple(Skipped(**one) for one in facts["skipped"]))
-
-
-def opened(workplace: Workplace) -> Archive:
-    """The base of `opened_chain`.
-
-    Raises:
-        RegistryError: it was not looked for yet, or a file has changed since.
-    """
-    return opened_chain(workplace).base
 
 
 def counts_table(title: str, counts: Mapping[str, int]) -> dg.MarkdownMetadataValue:

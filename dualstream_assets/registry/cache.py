@@ -88,9 +88,8 @@ class Cache:
             return stamp_of([path, *weeklies]) == stamp
 
         tables = self._cached(key, load_release, lambda: read_chain(chain), save_release, unchanged)
-        return replace(
-            tables, facts=chain.facts()
-        )  # what was skipped is of today's files, not of the entry's
+        # What was skipped is of today's files, not of the entry's.
+        return replace(tables, facts=chain.facts())
 
     def lists(self, files: Mapping[ListKind, ListFile], limits: Limits | None = None) -> ListTables:
         """`shelf.read_lists`: once they are kept, only what is asked for comes into memory.

@@ -38,8 +38,6 @@ from dualstream_assets.store.files import write_parquet_atomic, write_text_atomi
 if TYPE_CHECKING:
     import polars as pl
 
-TABLES = ("endpoints", "providers", "revalidation", "exclusions")
-
 
 @dataclass(frozen=True)
 class ReleaseTables:
